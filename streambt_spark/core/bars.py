@@ -1,0 +1,127 @@
+"""Bars: one row for each symbol and interval start, and the rules a valid one keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streambt_spark.errors import BadParameter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIELDS = ("open", "high", "low", "close", "volume")
+"""The numeric columns of a bar, in their canonical order."""
+
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+_UNITS_US = {"s": SECOND_US, "m": 60 * SECOND_US, "h": 3600 * SECOND_US, "d": DAY_US}
+
+SYMBOL = re.compile(r"^[@A-Z0-9][A-Z0-9._\-/]{0,31}$")
+"""Stock `AAPL`, crypto `@BTCUSD`, option in OCC form."""
+
+
+class Reason(StrEnum):
+    """Why a row was refused; the value is what the quarantine stores."""
+
+    MISSING_FIELD = "missing_field"
+    BAD_NUMBER = "bad_number"
+    BAD_TIME = "bad_time"
+    BAD_SYMBOL = "bad_symbol"
+    UNKNOWN_SYMBOL = "unknown_symbol"
+    NOT_FINITE = "not_finite"
+    NON_POSITIVE_PRICE = "non_positive_price"
+    LOW_ABOVE_BODY = "low_above_body"
+    HIGH_BELOW_BODY = "high_below_body"
+    NEGATIVE_VOLUME = "negative_volume"
+    OFF_GRID = "off_grid"
+    MALFORMED = "malformed"
+
+
+def interval_us(interval: str) -> int:
+    """Return the microseconds of an interval such as `1m`, `15m`, `1h` or `1d`.
+
+    Raises BadParameter where the text is not a positive number and one of s, m, h, d.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,3})([smhd])", interval)
+    if match is None:
+        raise BadParameter(f"interval {interval!r} is not understood; write 1m, 15m, 1h or 1d")
+    return int(match[1]) * _UNITS_US[match[2]]
+
+
+def find_faults(
+    ts: NDArray[np.int64],
+    fields: dict[str, NDArray[np.float64]],
+    interval: str,
+    *,
+    allow_non_positive: bool = False,
+) -> NDArray[np.object_]:
+    """Return for every row its Reason, or None where the bar is valid.
+
+    `ts` is the start of the bar in UTC microseconds. The first rule a row breaks is its reason:
+    finite, positive prices, low ≤ open and close ≤ high, volume ≥ 0, time on the interval's grid.
+    """
+    o, h, low, c, v = (fields[name] for name in FIELDS)
+    faults = np.full(len(ts), None, dtype=object)
+    finite = np.isfinite(o) & np.isfinite(h) & np.isfinite(low) & np.isfinite(c) & np.isfinite(v)
+    with np.errstate(invalid="ignore"):
+        rules = (
+            (Reason.NOT_FINITE, ~finite),
+            (Reason.NON_POSITIVE_PRICE, ~(np.minimum(np.minimum(o, h), np.minimum(low, c)) > 0)),
+            (Reason.LOW_ABOVE_BODY, low > np.minimum(o, c)),
+            (Reason.HIGH_BELOW_BODY, h < np.maximum(o, c)),
+            (Reason.NEGATIVE_VOLUME, v < 0),
+            (Reason.OFF_GRID, ts % interval_us(interval) != 0),
+        )
+    for reason, broken in rules:
+        if reason is Reason.NON_POSITIVE_PRICE and allow_non_positive:
+            continue
+        faults[broken & (faults == None)] = reason  # noqa: E711 - elementwise
+    return faults
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bars:
+    """N valid bars as columns.
+
+    `symbols` is the sorted universe; `code` (int32[N]) points into it; `ts` (int64[N]) is the start
+    of the bar in UTC microseconds; the five FIELDS are float64[N]. No (symbol, ts) occurs twice.
+    """
+
+    interval: str
+    symbols: tuple[str, ...]
+    code: NDArray[np.int32]
+    ts: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Bars:
+        """Return the rows that a NumPy index, mask or slice selects."""
+        columns = (getattr(self, name)[index] for name in ("code", "ts", *FIELDS))
+        return Bars(self.interval, self.symbols, *columns)
+
+    def sorted(self) -> Bars:
+        """Return the bars ordered by (ts, symbol); itself where they already are."""
+        same = self.ts[1:] == self.ts[:-1]
+        if np.all((self.ts[1:] > self.ts[:-1]) | (same & (self.code[1:] > self.code[:-1]))):
+            return self
+        return self.take(np.lexsort((self.code, self.ts)))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the content, the same whatever the order of the rows."""
+        bars = self.sorted()
+        digest = hashlib.sha256("\n".join((bars.interval, *bars.symbols)).encode())
+        for name in ("code", "ts", *FIELDS):
+            digest.update(np.ascontiguousarray(getattr(bars, name)).tobytes())
+        return digest.hexdigest()
