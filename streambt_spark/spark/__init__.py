@@ -1,0 +1,1 @@
+"""Spark around the core: sources, the operator, sinks, and the session they run in."""

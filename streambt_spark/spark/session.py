@@ -1,0 +1,228 @@
+"""The Spark session a run works in: the caller's where there is one, else one of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from py4j.protocol import Py4JError
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
+from pyspark.java_gateway import launch_gateway
+from pyspark.sql import SparkSession
+
+from streambt_spark.errors import SetupError
+from streambt_spark.spark.jars import EXCLUDED, IVY_SETTINGS, class_path, coordinates
+from streambt_spark.spark.java import Java, java_version
+
+if TYPE_CHECKING:
+    from py4j.java_gateway import JavaGateway
+
+LOG4J = Path(__file__).with_name("log4j2.properties")
+REDACTED = "(?i)secret|password|passwd|token|access[._-]?key|uri|sasl|credential"
+"""Settings whose values Spark itself must not show, in its UI or its logs."""
+
+SETTINGS: dict[str, str] = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.databricks.delta.snapshotPartitions": "1",  # 50 by default, for logs of a few rows
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
+    "spark.redaction.regex": REDACTED,
+    "spark.sql.redaction.options.regex": REDACTED,
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.memory": "2g",
+}
+"""What every session of ours has, unless the caller's `conf` says otherwise."""
+
+_NOISE = ("Using incubator modules", "Picked up JAVA_TOOL_OPTIONS", "Picked up _JAVA_OPTIONS")
+_jvm_jars: frozenset[Path] = frozenset()
+
+
+@contextmanager
+def session(
+    *,
+    app: str = "streambt",
+    addresses: Iterable[str] = (),
+    kafka: bool = False,
+    master: str | None = None,
+    conf: Mapping[str, str] | None = None,
+) -> Iterator[SparkSession]:
+    """Yield the active session, or a new one that is stopped at the end.
+
+    A new session has the jars that the `addresses` of its tables need: Delta always, S3A for s3a://
+    and, with `kafka`, Spark's Kafka source. The master is `master`, else SPARK_MASTER, else Spark's
+    own configuration, else local[*]. S3's endpoint, region and credentials come from the AWS_*
+    variables of the environment alone, and must be there before the session starts.
+
+    Raises JavaMissing without Java 17 or 21, SetupError where jars or Spark itself cannot be had.
+    """
+    active = _active()
+    if active is not None:
+        yield active
+        return
+    spark = _start(app, tuple(addresses), kafka, master, dict(conf or {}))
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def _active() -> SparkSession | None:
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ or "SPARK_REMOTE" in os.environ:
+        return SparkSession.builder.getOrCreate()
+    if SparkContext._active_spark_context is None:
+        return None
+    return SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+
+
+def _start(
+    app: str, addresses: tuple[str, ...], kafka: bool, master: str | None, conf: dict[str, str]
+) -> SparkSession:
+    packages = coordinates(addresses, kafka=kafka)
+    settings = {"spark.app.name": app, **SETTINGS, **_s3a(addresses)}
+    master = master or conf.get("spark.master") or os.environ.get("SPARK_MASTER")
+    if master:
+        settings["spark.master"] = master
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit has started the JVM, with its jars
+        return _build(settings | conf)
+    java = java_version()
+    jars: frozenset[Path] = frozenset()
+    if _is_local(master):
+        jars = frozenset(class_path(packages, java.path))
+        settings |= _local_settings(jars)
+    else:
+        settings |= {
+            "spark.jars.packages": ",".join(packages),
+            "spark.jars.excludes": ",".join(EXCLUDED),
+            "spark.jars.ivySettings": str(IVY_SETTINGS),
+        }
+    _launch(settings | conf, jars, java)
+    return _build(settings | conf)
+
+
+def _is_local(master: str | None) -> bool:
+    return (master or _configured_master() or "local").startswith("local")
+
+
+def _configured_master() -> str | None:
+    folder = os.environ.get("SPARK_CONF_DIR") or Path(os.environ.get("SPARK_HOME", ""), "conf")
+    defaults = Path(folder, "spark-defaults.conf")
+    if "MASTER" in os.environ or not defaults.is_file():
+        return os.environ.get("MASTER")
+    lines = (line.replace("=", " ").split() for line in defaults.read_text().splitlines())
+    return next((words[1] for words in lines if words[:1] == ["spark.master"]), None)
+
+
+def _local_settings(jars: Iterable[Path]) -> dict[str, str]:
+    # A worker takes the first python3 on PATH, which need not be this one.
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    return {
+        "spark.driver.extraClassPath": os.pathsep.join(map(str, sorted(jars))),
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+    }
+
+
+def _s3a(addresses: Iterable[str]) -> dict[str, str]:
+    if not any(address.startswith(("s3a://", "s3://")) for address in addresses):
+        return {}
+    env = os.environ
+    endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
+    region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1"
+    settings = {
+        "endpoint.region": region,
+        "impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+    }
+    if endpoint:
+        settings |= {
+            "endpoint": endpoint,
+            "path.style.access": "true",
+            "connection.ssl.enabled": str(endpoint.startswith("https://")).lower(),
+        }
+    if "AWS_ACCESS_KEY_ID" in env:
+        settings["aws.credentials.provider"] = (
+            "software.amazon.awssdk.auth.credentials.EnvironmentVariableCredentialsProvider"
+        )
+    return {f"spark.hadoop.fs.s3a.{name}": value for name, value in settings.items()} | {
+        "spark.hadoop.fs.s3.impl": settings["impl"]
+    }
+
+
+def _launch(settings: Mapping[str, str], jars: frozenset[Path], java: Java) -> None:
+    """Start the JVM, unless this process has one left with all the jars."""
+    global _jvm_jars
+    if SparkContext._gateway is not None:
+        if jars <= _jvm_jars:
+            return
+        _shut_down(SparkContext._gateway)
+    conf = SparkConf(loadDefaults=False)
+    for name, value in settings.items():
+        conf.set(name, value)
+    try:
+        gateway = launch_gateway(  # type: ignore[no-untyped-call]
+            conf, {"stderr": -1, "text": True, "errors": "replace"}
+        )
+    except PySparkException as error:
+        raise SetupError(
+            f"Spark's JVM did not start with {java.path} ({java.version}); is there "
+            f"{settings['spark.driver.memory']} of free memory (spark.driver.memory)? "
+            "`streambt doctor` checks the rest"
+        ) from error
+    threading.Thread(target=_pass_on, args=(gateway.proc.stderr,), daemon=True).start()
+    SparkContext._gateway, SparkContext._jvm = gateway, gateway.jvm
+    _jvm_jars = jars
+
+
+def _shut_down(gateway: JavaGateway) -> None:
+    gateway.shutdown()
+    if gateway.proc is not None and gateway.proc.stdin is not None:
+        gateway.proc.stdin.close()  # the JVM ends with its standard input
+        gateway.proc.wait(timeout=30)
+    SparkContext._gateway = SparkContext._jvm = None
+
+
+def _pass_on(stderr: IO[str]) -> None:
+    for line in stderr:
+        if not any(noise in line for noise in _NOISE):
+            sys.stderr.write(line)
+
+
+def _build(settings: Mapping[str, str]) -> SparkSession:
+    builder: Any = SparkSession.builder
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    try:
+        spark: SparkSession = builder.getOrCreate()
+    except Exception as error:
+        raise SetupError(f"Spark did not start: {_first_line(error)}") from error
+    _require_delta(spark)
+    return spark
+
+
+def _require_delta(spark: SparkSession) -> None:
+    # Spark only warns when an extension's class is missing, and fails much later.
+    try:
+        spark._jvm.java.lang.Class.forName(  # type: ignore[union-attr]
+            SETTINGS["spark.sql.extensions"],
+            False,
+            spark._jvm.java.lang.Thread.currentThread().getContextClassLoader(),  # type: ignore[union-attr]
+        )
+    except Py4JError:
+        spark.stop()
+        raise SetupError(
+            "this Spark has no Delta; give spark-submit --properties-file conf/spark-defaults.conf"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
