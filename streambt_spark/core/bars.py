@@ -13,6 +13,8 @@ import numpy as np
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -119,9 +121,45 @@ class Bars:
         return self.take(np.lexsort((self.code, self.ts)))
 
     def digest(self) -> str:
-        """Return the SHA-256 of the content, the same whatever the order of the rows."""
+        """Return the ContentDigest of the bars, the same whatever the order of the rows."""
         bars = self.sorted()
-        digest = hashlib.sha256("\n".join((bars.interval, *bars.symbols)).encode())
-        for name in ("code", "ts", *FIELDS):
-            digest.update(np.ascontiguousarray(getattr(bars, name)).tobytes())
+        digest = ContentDigest(bars.interval)
+        digest.update(bars.symbols, bars.code, bars.ts, {n: getattr(bars, n) for n in FIELDS})
         return digest.hexdigest()
+
+
+class ContentDigest:
+    """A running SHA-256 over bars that arrive in pieces, ascending by (ts, symbol).
+
+    Each column has a hash of its own, so the pieces may be cut anywhere. Symbols are numbered in
+    the order of their first bar: that needs no universe known in advance, and a symbol without
+    bars leaves no trace.
+    """
+
+    def __init__(self, interval: str) -> None:
+        self._interval = interval
+        self._number: dict[str, int] = {}
+        self._columns = {name: hashlib.sha256() for name in ("code", "ts", *FIELDS)}
+
+    def update(
+        self,
+        symbols: Sequence[str],
+        code: NDArray[np.int32],
+        ts: NDArray[np.int64],
+        fields: Mapping[str, NDArray[np.float64]],
+    ) -> None:
+        """Add the next bars; `code` points into `symbols`, `ts` is in UTC microseconds."""
+        first = np.full(len(symbols), len(code))
+        first[code[::-1]] = np.arange(len(code))[::-1]
+        for at in np.argsort(first, kind="stable"):
+            if first[at] < len(code):
+                self._number.setdefault(symbols[at], len(self._number))
+        numbers = np.array([self._number.get(symbol, -1) for symbol in symbols], np.int32)
+        columns = {"code": numbers[code] if len(code) else code, "ts": ts, **fields}
+        for name, hashed in self._columns.items():
+            hashed.update(np.ascontiguousarray(columns[name]))
+
+    def hexdigest(self) -> str:
+        """Return the digest of all bars so far, in hexadecimal."""
+        parts = [self._interval, *self._number, *(c.hexdigest() for c in self._columns.values())]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()

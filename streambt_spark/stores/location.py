@@ -1,0 +1,172 @@
+"""Where files live: a local folder or a prefix of an S3 bucket."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from pyarrow import fs
+
+from streambt_spark.errors import ConfigError, OutputError, StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+S3_SCHEMES = ("s3", "s3a")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A folder or an S3 prefix; `text` is its address without a slash at the end."""
+
+    text: str
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Location:
+        """Return the location of a path, a file:// address, or an s3:// or s3a:// address.
+
+        Raises ConfigError for another scheme.
+        """
+        text = os.fspath(path)
+        scheme, _, rest = text.partition("://")
+        if not rest:
+            return cls(str(Path(text).expanduser().absolute()))
+        if scheme == "file":
+            return cls(str(Path(unquote(urlsplit(text).path)).absolute()))
+        if scheme in S3_SCHEMES:
+            return cls(text.rstrip("/"))
+        raise ConfigError(f"address {text!r} has scheme {scheme!r}; use a folder, s3a:// or s3://")
+
+    @property
+    def remote(self) -> bool:
+        """Whether this is S3."""
+        return self.text.partition("://")[0] in S3_SCHEMES
+
+    @property
+    def filesystem(self) -> fs.FileSystem:
+        """The Arrow file system that serves this location."""
+        return _s3(*_environment()) if self.remote else fs.LocalFileSystem()
+
+    @property
+    def key(self) -> str:
+        """The path inside the file system: bucket/prefix, or the local path."""
+        return self.text.partition("://")[2] if self.remote else self.text
+
+    @property
+    def delta_address(self) -> str:
+        """The address as delta-rs expects it."""
+        return f"s3://{self.key}" if self.remote else self.text
+
+    @property
+    def delta_options(self) -> dict[str, str] | None:
+        """The storage options of delta-rs; credentials come from the environment only."""
+        if not self.remote:
+            return None
+        access, secret, token, region, endpoint = _environment()
+        options = {
+            "AWS_ACCESS_KEY_ID": access,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_SESSION_TOKEN": token,
+            "AWS_REGION": region,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ALLOW_HTTP": "true" if endpoint.startswith("http://") else "false",
+        }
+        return {name: value for name, value in options.items() if value}
+
+    def __truediv__(self, name: str) -> Location:
+        return Location(f"{self.text}/{name}")
+
+    def exists(self) -> bool:
+        """Whether there is a file or folder (on S3: a key, or a key below)."""
+        with self.guard("read"):
+            return self.filesystem.get_file_info(self.key).type != fs.FileType.NotFound
+
+    def names(self) -> list[str]:
+        """Return the sorted names directly below; none where there is no such folder."""
+        with self.guard("list"):
+            selector = fs.FileSelector(self.key, allow_not_found=True)
+            return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+
+    def read_bytes(self) -> bytes:
+        """Return the content of a file."""
+        with self.guard("read"), self.filesystem.open_input_stream(self.key) as stream:
+            return bytes(stream.read())
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write a file at once: a reader sees all of it or none."""
+        with self.guard("write"):
+            if self.remote:
+                with self.filesystem.open_output_stream(self.key) as stream:
+                    stream.write(content)
+                return
+            partial = Path(f"{self.text}.partial")
+            partial.write_bytes(content)
+            partial.replace(self.text)
+
+    def make(self) -> None:
+        """Make the folder; S3 has none."""
+        if not self.remote:
+            with self.guard("write"):
+                Path(self.text).mkdir(parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        """Delete the file or folder if it is there."""
+        with self.guard("delete"):
+            kind = self.filesystem.get_file_info(self.key).type
+            if kind == fs.FileType.Directory:
+                self.filesystem.delete_dir(self.key)
+            elif kind == fs.FileType.File:
+                self.filesystem.delete_file(self.key)
+
+    @contextmanager
+    def guard(self, action: str) -> Iterator[None]:
+        """Turn a failure of the file system into one error that names the place.
+
+        Raises StoreUnavailable where S3 does not answer or refuses, OutputError where a local
+        folder cannot be written, StoreError where it cannot be read.
+        """
+        try:
+            yield
+        except OSError as error:
+            cause = " ".join(str(error).split())[:300]
+            if self.remote:
+                raise StoreUnavailable(
+                    f"cannot {action} {self.text}: {cause}; check AWS_ENDPOINT_URL, AWS_REGION, "
+                    "the bucket and the access key's rights"
+                ) from error
+            if action == "write":
+                raise OutputError(
+                    f"cannot write {self.text}: {cause}; choose a folder you may write to"
+                ) from error
+            raise StoreError(f"cannot {action} {self.text}: {cause}") from error
+
+
+def _environment() -> tuple[str, str, str, str, str]:
+    get = os.environ.get
+    return (
+        get("AWS_ACCESS_KEY_ID", ""),
+        get("AWS_SECRET_ACCESS_KEY", ""),
+        get("AWS_SESSION_TOKEN", ""),
+        get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1",
+        (get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
+    )
+
+
+@lru_cache(maxsize=8)
+def _s3(access: str, secret: str, token: str, region: str, endpoint: str) -> fs.FileSystem:
+    scheme, _, host = endpoint.partition("://")
+    return fs.S3FileSystem(
+        access_key=access or None,
+        secret_key=secret or None,
+        session_token=token or None,
+        region=region,
+        endpoint_override=host or None,
+        scheme=scheme if host else "https",
+        connect_timeout=10,
+        request_timeout=60,
+    )
