@@ -1,0 +1,100 @@
+"""The application: its commands, and how every error ends as one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from streambt_spark.cli import machine
+from streambt_spark.errors import StreambtError
+from streambt_spark.masking import mask
+
+USAGE = 2
+INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130
+TERMINATED = 143
+
+app = typer.Typer(
+    name="streambt",
+    help="Backtest, paced replay and live trading as one Spark Structured Streaming job.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for group in (machine,):
+    group.register(app)
+
+
+@app.callback()
+def _root(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="STREAMBT_DEBUG", help="Show tracebacks.")
+    ] = False,
+) -> None:
+    """Leave `debug` to `main`, which must know it even when parsing fails."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; return after success, raise SystemExit with the code otherwise.
+
+    A scheduler that calls this as a function must see a failure as an exception and a success as a
+    plain return.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    code = _run(words)
+    if code:
+        sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    debug = bool(os.environ.get("STREAMBT_DEBUG")) or words[:1] == ["--debug"]
+    try:
+        code = typer.main.get_command(app).main(words, prog_name="streambt", standalone_mode=False)
+        sys.stdout.flush()
+    except StreambtError as error:
+        if debug:
+            _say(traceback.format_exc())
+        return _fail(error.exit_code, str(error))
+    except TyperException as error:
+        message = error.format_message()  # empty where the help itself was the answer
+        return _fail(USAGE, f"{message} (streambt --help)") if message else USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(INTERRUPTED, "interrupted")
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            _say(traceback.format_exc())
+        return _fail(INTERNAL, f"{type(error).__name__}: {error}; details in {_log()}")
+    return code if isinstance(code, int) else 0
+
+
+def _fail(code: int, message: str) -> int:
+    _say(f"streambt: {' '.join(message.split())}")
+    return code
+
+
+def _say(text: str) -> None:
+    print(mask(text), file=sys.stderr, flush=True)
+
+
+def _log() -> str:
+    """Write the traceback to a new file that only its owner reads; return its path."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="streambt-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(mask(traceback.format_exc()))
+    return file.name
+
+
+def _terminate(*_: object) -> NoReturn:
+    sys.exit(TERMINATED)  # unwinds, so that servers of our own are stopped

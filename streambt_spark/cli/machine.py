@@ -1,0 +1,52 @@
+"""`streambt doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from streambt_spark.cli.options import Bootstrap, MongoAddress, Profile
+from streambt_spark.cli.output import console
+
+if TYPE_CHECKING:
+    from streambt_spark.config import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(doctor)
+
+
+def doctor(
+    address: MongoAddress = None, bootstrap: Bootstrap = None, profile: Profile = None
+) -> int:
+    """Check Java, Python, packages, ports and the servers given; say the fix for what lacks."""
+    from rich.table import Table
+
+    from streambt_spark.config import load
+    from streambt_spark.doctor import State, examine
+
+    settings = load({"address": address, "bootstrap": bootstrap}, profile).settings
+    table = Table("check", "state", "found", "fix", box=None)
+    colours = {State.OK: "green", State.OPTIONAL: "yellow", State.MISSING: "red"}
+    checks = examine(_servers(settings))
+    for check in checks:
+        table.add_row(
+            check.name, f"[{colours[check.state]}]{check.state}[/]", check.found, check.fix
+        )
+    console().print(table)
+    return int(any(check.state is State.MISSING for check in checks))
+
+
+def _servers(settings: Settings) -> dict[str, str]:
+    servers: dict[str, str] = {}
+    if settings.mongo.address is not None:
+        from pymongo.uri_parser import parse_uri
+
+        nodes = parse_uri(settings.mongo.address.get_secret_value())["nodelist"]
+        servers |= {f"MongoDB {host}": f"{host}:{port}" for host, port in nodes}
+    for node in (settings.kafka.bootstrap or "").split(","):
+        if node.strip():
+            servers[f"Kafka {node.strip()}"] = node.strip()
+    return servers

@@ -1,0 +1,39 @@
+"""Secrets kept out of every text that leaves the process: messages, logs, printed settings."""
+
+from __future__ import annotations
+
+import os
+import re
+
+MASK = "***"
+_NAME = r"password|passwd|secret|token|access[_.\-]?key|credential|sasl"
+_SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
+_LOGIN = re.compile(r"([a-z][a-z0-9+.\-]*://)([^\s/'\"]*)@", re.IGNORECASE)
+_PAIR = re.compile(
+    rf"([\w.\-]*(?:{_NAME})[\w.\-]*['\"]?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&'\"]+)",
+    re.IGNORECASE,
+)
+_SHORTEST = 6
+"""A shorter value of the environment would mask ordinary words."""
+
+
+def mask(text: str) -> str:
+    """Return the text without its secrets.
+
+    Masked are the login part of any address, the value of any `password=…`-like pair, and every
+    value that the environment holds under such a name or as a login.
+    """
+    text = _LOGIN.sub(rf"\1{MASK}@", text)
+    for value in _environment_secrets():
+        text = text.replace(value, MASK)
+    return _PAIR.sub(rf"\1{MASK}", text)
+
+
+def _environment_secrets() -> list[str]:
+    found = set()
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and os.sep not in value:
+            found.add(value)
+        if (login := _LOGIN.search(value)) is not None:
+            found.add(login[2].partition(":")[2])
+    return sorted((v for v in found if len(v) >= _SHORTEST), key=len, reverse=True)

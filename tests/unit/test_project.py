@@ -1,0 +1,110 @@
+"""The project's own promises: pinned versions, hardened containers, quick start of the command."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from streambt_spark import doctor
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+SERVICES = sorted(COMPOSE["services"].items())
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_constraints_pin_every_dependency() -> None:
+    """Each dependency has one exact version in constraints.txt that its range allows."""
+    lines = [
+        x for x in (ROOT / "constraints.txt").read_text().splitlines() if not x.startswith("#")
+    ]
+    pinned = dict(line.split("==") for line in lines)
+    groups = [PROJECT["project"]["dependencies"]]
+    groups += PROJECT["project"]["optional-dependencies"].values()
+    for text in (text for group in groups for text in group):
+        requirement = Requirement(text)
+        if requirement.name != "streambt-spark":
+            assert pinned[_normal(requirement.name)] in requirement.specifier, text
+
+
+def test_doctor_knows_every_extra() -> None:
+    """The doctor looks at all extras that users install."""
+    assert set(doctor.EXTRAS) == set(PROJECT["project"]["optional-dependencies"]) - {"dev"}
+
+
+def test_licence() -> None:
+    """The licence named in the project is the one in LICENSE."""
+    assert PROJECT["project"]["license"] == "Apache-2.0"
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text
+    assert "Version 2.0, January 2004" in text
+    assert "APPENDIX: How to apply the Apache License" in text
+
+
+def test_entry_point() -> None:
+    """The installed command is the package's own main."""
+    (entry,) = importlib.metadata.entry_points(group="console_scripts", name="streambt")
+    assert entry.value == "streambt_spark.cli:main"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """`streambt --help` answers without loading Spark, pandas, NumPy or the settings."""
+    code = (
+        "import sys; from streambt_spark.cli.app import _run; assert _run(['--help']) == 0; "
+        "print({'pyspark', 'pandas', 'numpy', 'numba', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(("name", "service"), SERVICES)
+def test_containers_are_hardened(name: str, service: dict[str, Any]) -> None:
+    """A container has a read-only root, no capability, limits and a health check."""
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert "healthcheck" in service or "build" in service  # the image of our own has one
+
+
+@pytest.mark.parametrize(("name", "service"), SERVICES)
+def test_containers_are_private_and_pinned(name: str, service: dict[str, Any]) -> None:
+    """Ports are open on the loopback only; an image has a full version for its tag."""
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    assert re.fullmatch(r".+:\d+\.\d+(\.\d+)?", service["image"])
+
+
+def test_compose_holds_no_secret() -> None:
+    """Every password and key of the compose file comes from the environment."""
+    for name, service in SERVICES:
+        for variable, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD|KEY|SECRET|TOKEN|ADDRESS", variable):
+                assert re.search(r"\$\{\w+:\?", str(value)), f"{name}: {variable}"
+
+
+def test_image_runs_as_a_user() -> None:
+    """The image ends as a numbered user that is not root, so an orchestrator can check it."""
+    users = re.findall(r"^USER (.+)$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
+    assert int(users[-1]) > 0
+
+
+def test_ci_runs_the_tests() -> None:
+    """Continuous integration runs `make test`, and stops at the first failure."""
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert "set -euo pipefail" in script.read_text()
+    assert script.read_text().rstrip().endswith("make test")
