@@ -1,0 +1,229 @@
+"""Every function of TA-Lib by name: its parameters, inputs, outputs and warm-up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from talib import _ta_lib, abstract
+
+from streambt_spark.core.accumulators import ACCUMULATED, accumulate
+from streambt_spark.core.functions import Family, Function, Kernel, first_row
+from streambt_spark.errors import BadParameter, UnknownFunction, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from streambt_spark.core.functions import Columns, Outputs
+
+_talib: Any = _ta_lib
+_abstract: Any = abstract  # its stub lacks Function
+
+NAMES = frozenset[str](_talib.__TA_FUNCTION_NAMES__)
+
+MA_TYPES: dict[str, int] = {
+    name: number for name, number in vars(type(_talib.MA_Type)).items() if name.isupper()
+}
+"""Kinds of moving average, by the name and by the number TA-Lib gives them."""
+
+_EXACT = """
+ADD DIV MULT SUB MAX MAXINDEX MIN MININDEX MINMAX MINMAXINDEX SUM
+ACOS ASIN ATAN CEIL COS COSH EXP FLOOR LN LOG10 SIN SINH SQRT TAN TANH
+AC AO APO AROON AROONOSC BOP CCI CMOU COPPOCK DPO ER FOSC FRACTAL IMI MACDEXT MFI MOM PPO QSTICK
+ROC ROCP ROCR ROCR100 STOCH STOCHF ULTOSC VHF VORTEX WILLR
+ACCBANDS BBANDS DONCHIAN HMA MA MAVP MIDPOINT MIDPRICE SMA TRIMA VWMA WMA
+AVGDEV AVGPRICE MEDPRICE TYPPRICE WCLPRICE BETA CORREL LINEARREG LINEARREG_ANGLE
+LINEARREG_INTERCEPT LINEARREG_SLOPE PERCENTILE PERCENTRANK STDDEV TSF VAR
+ADR TRANGE CMF MARKETFI PVO RVOL
+"""
+
+WINDOWED = frozenset(_EXACT.split()) | {name for name in NAMES if name.startswith("CDL")}
+"""Functions whose value needs the last `lookback` bars and no more, as the tests check."""
+
+_WINDOWED_MA = frozenset(MA_TYPES[name] for name in ("SMA", "WMA", "TRIMA", "HMA", "DISABLED"))
+_BARS_AGO = frozenset({"MAXINDEX", "MININDEX", "MINMAXINDEX"})
+_COMMUTATIVE = frozenset({"ADD", "MULT"})
+_W_MIN, _W_PER_LOOKBACK, _W_MAX = 250, 25, 5_000
+_REAL_LIMIT = 3e37
+
+
+@dataclass(frozen=True, slots=True)
+class TalibKernel:
+    """One call of a TA-Lib function; its arguments are bound once, in TA-Lib's order."""
+
+    call: Callable[..., Any]
+    args: tuple[object, ...]
+    lookback: int
+    bars_ago: bool
+
+    def __call__(self, columns: Columns) -> Outputs:
+        """Return the outputs as float64, NaN before the lookback."""
+        begin = 0
+        for column in columns:
+            if not len(column) or column[0] != column[0]:
+                begin = first_row(columns, every=True)
+                break
+        result = self.call(*columns, *self.args)
+        outputs = result if type(result) is tuple else (result,)
+        if begin == len(columns[0]):
+            return tuple(np.full(begin, np.nan) for _ in outputs)
+        if outputs[-1].dtype == np.float64:
+            return outputs
+        return tuple(self._as_float(output, begin + self.lookback) for output in outputs)
+
+    def _as_float(self, output: np.ndarray[Any, Any], lookback: int) -> np.ndarray[Any, Any]:
+        if output.dtype == np.float64:
+            return output
+        values = np.arange(len(output)) - output if self.bars_ago else output
+        values = values.astype(np.float64)
+        values[:lookback] = np.nan
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class AccumulatedKernel:
+    """A running total over a window that starts at the first bar."""
+
+    name: str
+
+    def __call__(self, columns: Columns) -> Outputs:
+        """Return the total since the window's first bar."""
+        return (accumulate(self.name, None, columns)[1],)
+
+
+def bind(name: str, params: Mapping[str, object]) -> Function:
+    """Return TA-Lib's function `name` (in any case) with its parameters, defaults filled in.
+
+    Raises UnknownFunction, or BadParameter where a name, a type or a range is wrong.
+    """
+    known = name.upper()
+    if known not in NAMES:
+        hint = did_you_mean(name, NAMES)
+        raise UnknownFunction(f"TA-Lib has no function {name!r}{hint}; see talib.get_functions()")
+    info = _abstract.Function(known)
+    bound = _bind_params(known, info.parameters, params)
+    _check_range(known, info.parameters, bound)
+    info.parameters = bound
+    lookback = int(info.lookback)
+    accumulated = known in ACCUMULATED
+    kernel: Kernel = AccumulatedKernel(known)
+    if not accumulated:
+        call = getattr(_talib, known)
+        kernel = TalibKernel(call, tuple(bound.values()), lookback, known in _BARS_AGO)
+    ordered = tuple(sorted(bound.items()))
+    return Function(
+        name=known,
+        identity=f"talib.{known}({', '.join(f'{key}={value!r}' for key, value in ordered)})",
+        inputs=_inputs(known),
+        outputs=tuple(info.output_names),
+        params=ordered,
+        family=Family.ACCUMULATED if accumulated else Family.ANCHORED,
+        lookback=lookback,
+        warmup=0 if accumulated else _warmup(known, bound, lookback),
+        commutative=known in _COMMUTATIVE,
+        kernel=kernel,
+    )
+
+
+@cache
+def _inputs(name: str) -> tuple[str, ...]:
+    """Prices by their field; a single series is `close` unless the user says otherwise."""
+    names: list[str] = []
+    for kind, series in _abstract.Function(name).input_names.items():
+        if kind == "prices":
+            names.extend([series] if isinstance(series, str) else series)
+        elif kind == "price":
+            names.append("close")
+        else:
+            names.append(kind.replace("price", "real"))
+    return tuple(names)
+
+
+def _warmup(name: str, params: Mapping[str, Any], lookback: int) -> int:
+    """W of the anchor rule; `WINDOWED` and the slow settings below are checked by tests."""
+    kinds = {value for key, value in params.items() if key.endswith("matype")}
+    if name in WINDOWED and kinds <= _WINDOWED_MA:
+        return lookback
+    warmup = max(_W_PER_LOOKBACK * lookback, _W_MIN)
+    if name == "PVO" and MA_TYPES["KAMA"] in kinds:
+        return max(warmup, _W_MAX)  # volume has no trend: KAMA stays at its slowest
+    if name in ("SAR", "SAREXT"):
+        # two histories meet when the stop is hit, and a slow stop is hit rarely
+        pace: float = min(value for key, value in params.items() if key.startswith("acceleration"))
+        slower = min(0.02 / pace, _W_MAX / _W_MIN) if pace > 0 else _W_MAX / _W_MIN
+        return max(warmup, math.ceil(_W_MIN * slower))
+    if name == "SUPERTREND":
+        # as above; the time to reach a band grows with the square of its distance
+        farther = min((float(params["multiplier"]) / 3) ** 2, _W_MAX / _W_MIN)
+        return max(warmup, math.ceil(_W_MIN * farther))
+    return warmup
+
+
+def _bind_params(
+    name: str, defaults: Mapping[str, Any], params: Mapping[str, object]
+) -> dict[str, Any]:
+    takes = ", ".join(f"{key}={value}" for key, value in defaults.items()) or "no parameters"
+    for key in params:
+        if key not in defaults:
+            hint = did_you_mean(key, defaults)
+            raise BadParameter(f"{name} has no parameter {key!r}{hint}; it takes {takes}")
+    return {
+        key: _convert(name, key, params[key], default) if key in params else default
+        for key, default in defaults.items()
+    }
+
+
+def _convert(name: str, key: str, value: Any, default: object) -> int | float:
+    if isinstance(value, Enum):
+        value = value.value
+    if key.endswith("matype") and isinstance(value, str):
+        if value.upper() not in MA_TYPES:
+            hint, known = did_you_mean(value, MA_TYPES), ", ".join(MA_TYPES)
+            raise BadParameter(f"{name}: {key}={value!r} is no moving average{hint}; use {known}")
+        return MA_TYPES[value.upper()]
+    whole = isinstance(default, int)
+    expected = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise BadParameter(f"{name}: {key}={value!r} is not {expected}; the default is {default}")
+    limit = 2**31 - 1 if whole else _REAL_LIMIT
+    if not abs(float(value)) <= limit or (whole and value != int(value)):
+        raise BadParameter(f"{name}: {key}={value!r} is not {expected} in range")
+    return int(value) if whole else float(value)
+
+
+def _check_range(name: str, defaults: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Ask TA-Lib itself; where it refuses, find the parameter at fault and its nearest bound."""
+    if _accepts(name, params):
+        return
+    for key, value in params.items():
+        if not _accepts(name, {**defaults, key: value}):
+            bound = _nearest(name, defaults, key, value)
+            raise BadParameter(f"{name}: {key}={value} is out of range; {bound}")
+    given = ", ".join(f"{key}={value}" for key, value in params.items())
+    raise BadParameter(f"{name}: TA-Lib refuses {given} together")
+
+
+def _nearest(name: str, defaults: Mapping[str, Any], key: str, value: float) -> str:
+    good, bad = defaults[key], value
+    if isinstance(good, float):
+        return f"the default is {good}"
+    while abs(good - bad) > 1:
+        middle = (good + bad) // 2
+        accepted = _accepts(name, {**defaults, key: middle})
+        good, bad = (middle, bad) if accepted else (good, middle)
+    return f"the {'smallest' if value < good else 'largest'} allowed is {good}"
+
+
+def _accepts(name: str, params: Mapping[str, Any]) -> bool:
+    columns = [np.ones(2)] * len(_inputs(name))
+    try:
+        getattr(_talib, name)(*columns, *params.values())
+    except Exception as error:  # TA-Lib raises nothing more precise
+        if "TA_BAD_PARAM" in str(error):
+            return False
+        raise
+    return True
