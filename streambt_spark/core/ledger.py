@@ -10,6 +10,7 @@ order     symbol, side, order_id (= its seq), quantity, price (the close it was 
 fill      symbol, side, order_id, quantity, price, commission, amount, cash, position
 reject    symbol, side, order_id, quantity, price, reason
 equity    cash, equity, exposure (gross value of the positions), once for each slice
+disabled  reason; the lane's allocation raised, it places no more orders
 
 Audit kinds (lane '', outside the digest, for they tell how the rows arrived and not what the
 account did): late, duplicate, rejected, counts, end.
@@ -20,12 +21,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,11 +42,12 @@ class Kind(IntEnum):
     FILL = 2
     REJECT = 3
     EQUITY = 4
-    LATE = 5
-    DUPLICATE = 6
-    REJECTED = 7
-    COUNTS = 8
-    END = 9
+    DISABLED = 5
+    LATE = 6
+    DUPLICATE = 7
+    REJECTED = 8
+    COUNTS = 9
+    END = 10
 
 
 AUDIT = frozenset({Kind.LATE, Kind.DUPLICATE, Kind.REJECTED, Kind.COUNTS, Kind.END})
@@ -66,13 +68,14 @@ REASONS: tuple[str | None, ...] = (
     "insufficient_cash",
     "short_not_allowed",
     "insufficient_collateral",
-    "zero_quantity",
+    "allocation_raised",
     "late",
     "duplicate",
     "unknown_symbol",
     "malformed",
     "read",
     "accepted",
+    "rejected",
 )
 """Reason texts by code: a kernel writes the code, the ledger the text."""
 
@@ -130,28 +133,35 @@ DTYPES: dict[str, type[np.generic]] = {
 assert tuple(f.name for f in fields(Events)) == tuple(DTYPES) == COLUMNS
 
 
-def canonical_lines(columns: dict[str, Sequence[object]]) -> Iterator[str]:
-    """Yield one JSON line for each row of decoded columns, already sorted by (lane, ts, seq).
+_TEXT = frozenset({"lane", "kind", "symbol", "side", "reason"})
+_FLOAT = frozenset({"quantity", "price", "position"})
 
-    Texts are plain identifiers, so they need no escapes; floats are hexadecimal (every bit),
-    times are UTC microseconds, None and NaN are null.
+
+def digest(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Return the SHA-256 over the canonical ledger.
+
+    `columns` are decoded values by name, None for null, sorted by (lane, ts, seq) and without audit
+    events; `ts` is UTC microseconds.
     """
-    cells = [[_cell(value) for value in columns[name]] for name in COLUMNS]
-    for row in zip(*cells, strict=True):
+    sha = hashlib.sha256()
+    for line in canonical_lines(columns):
+        sha.update(line.encode() + b"\n")
+    return sha.hexdigest()
+
+
+def canonical_lines(columns: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """Yield a JSON array for each event, in the order of COLUMNS.
+
+    Floats are hexadecimal texts (every bit), texts are identifiers that need no escapes.
+    """
+    for row in zip(*(_cells(name, columns[name]) for name in COLUMNS), strict=True):
         yield "[" + ",".join(row) + "]"
 
 
-def _cell(value: object) -> str:
-    if value is None or value != value:
-        return "null"
-    if isinstance(value, float):
-        return f'"{value.hex()}"'
-    return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def digest_lines(lines: Iterable[str]) -> str:
-    """Return the SHA-256 over lines, each ended by a newline."""
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode() + b"\n")
-    return digest.hexdigest()
+def _cells(name: str, values: Sequence[Any]) -> list[str]:
+    if name in _TEXT:
+        texts = {value: "null" if value is None else f'"{value}"' for value in set(values)}
+        return [texts[value] for value in values]
+    if name in _FLOAT:
+        return ["null" if v is None or v != v else f'"{v.hex()}"' for v in values]
+    return ["null" if value is None else str(value) for value in values]

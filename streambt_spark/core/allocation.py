@@ -1,0 +1,144 @@
+"""Allocations: from a pulse's strength and the portfolio to a target position.
+
+A built-in allocation is a code and a number that the broker's kernel understands. A user's own is a
+Python function `f(strength, portfolio, bars) -> {symbol: target quantity}`, called once for each
+slice with the strengths that ask for something, after the fills of that slice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from streambt_spark.errors import BadParameter
+
+
+class Sizing(IntEnum):
+    """How the kernel turns strength into a target."""
+
+    FIXED = 0
+    ENTRY_PERCENT = 1
+    TARGET_PERCENT = 2
+    ALL_IN = 3
+    EQUAL_WEIGHT = 4
+    FUNCTION = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSize:
+    """A target of `quantity` units."""
+
+    quantity: float
+
+    def __post_init__(self) -> None:
+        _check_positive("FixedSize", self.quantity)
+
+    def sizing(self) -> tuple[Sizing, float]:
+        """Return the kernel's code and number."""
+        return Sizing.FIXED, self.quantity
+
+
+@dataclass(frozen=True, slots=True)
+class PercentOfEquity:
+    """A share of the equity at entry (0.5 is 50 %); then held, not rebalanced."""
+
+    share: float
+
+    def __post_init__(self) -> None:
+        _check_share("PercentOfEquity", self.share)
+
+    def sizing(self) -> tuple[Sizing, float]:
+        """Return the kernel's code and number."""
+        return Sizing.ENTRY_PERCENT, self.share
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPercent:
+    """A share of the equity (0.5 is 50 %), rebalanced at every pulse that is not zero."""
+
+    share: float
+
+    def __post_init__(self) -> None:
+        _check_share("TargetPercent", self.share)
+
+    def sizing(self) -> tuple[Sizing, float]:
+        """Return the kernel's code and number."""
+        return Sizing.TARGET_PERCENT, self.share
+
+
+@dataclass(frozen=True, slots=True)
+class AllIn:
+    """All the cash there is; a fill that costs more than expected shrinks to the cash.
+
+    With several symbols asking in one slice, the first in the universe's order takes it.
+    """
+
+    def sizing(self) -> tuple[Sizing, float]:
+        """Return the kernel's code and number."""
+        return Sizing.ALL_IN, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EqualWeight:
+    """An equal share of the equity for each of `positions` symbols (default: the universe).
+
+    Rebalanced at every pulse that is not zero.
+    """
+
+    positions: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.positions is not None:
+            _check_positive("EqualWeight", self.positions)
+
+    def sizing(self) -> tuple[Sizing, float]:
+        """Return the kernel's code and number; 0 stands for the size of the universe."""
+        return Sizing.EQUAL_WEIGHT, float(self.positions or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One symbol's bar in a slice."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """What an allocation function sees of its account, after the fills of the slice.
+
+    `cash` and `equity` are currency units; `quantity` holds the open positions and `working` the
+    signed quantities of orders not yet filled, both by symbol.
+    """
+
+    ts: int
+    cash: float
+    equity: float
+    quantity: Mapping[str, float]
+    working: Mapping[str, float]
+
+
+AllocationFunction = Callable[
+    [Mapping[str, float], Portfolio, Mapping[str, Bar]], Mapping[str, float]
+]
+Allocation = FixedSize | PercentOfEquity | TargetPercent | AllIn | EqualWeight | AllocationFunction
+BUILT_IN = (FixedSize, PercentOfEquity, TargetPercent, AllIn, EqualWeight)
+
+
+def _check_share(name: str, share: float) -> None:
+    _check_positive(name, share)
+    if share > 1:
+        raise BadParameter(
+            f"{name} takes a share of the equity up to 1 (0.5 is 50 %), found {share!r}"
+        )
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+        raise BadParameter(f"{name} needs a positive number, found {value!r}")

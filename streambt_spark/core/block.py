@@ -1,0 +1,148 @@
+"""A lane block: lanes that share one universe, folded together over one stream of rows.
+
+`step` is the whole engine: rows in, events out. Every engine calls it, with all rows at once, with
+micro-batches, or with live rows, and the events are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streambt_spark.core import broker
+from streambt_spark.core.broker import open_account
+from streambt_spark.core.features import Features, evaluate, open_features
+from streambt_spark.core.graph import BARS, Ref
+from streambt_spark.core.kernel import Account
+from streambt_spark.core.ledger import DTYPES, NULL, REASONS, Events, Kind
+from streambt_spark.core.slices import (
+    Buffer,
+    Mark,
+    Panel,
+    Release,
+    Rows,
+    advance,
+    has_ended,
+    open_buffer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from streambt_spark.core.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """The state of a lane block between steps; `audited` numbers its audit events."""
+
+    buffer: Buffer
+    features: Features
+    accounts: tuple[Account, ...]
+    audited: int
+
+
+def open_block(plan: Plan) -> Block:
+    """Return the block before its first row."""
+    count = len(plan.symbols)
+    accounts = tuple(open_account(count) for _ in plan.lanes)
+    return Block(open_buffer(count), open_features(count), accounts, 0)
+
+
+def step(plan: Plan, block: Block, rows: Rows) -> tuple[Block, Events]:
+    """Take in rows, process the slices that are now complete, and return the events.
+
+    The events are the lanes' in order, then the audit events: counts of the rows read, accepted and
+    set aside, one row for each that was set aside, and `end` once every symbol has ended.
+    """
+    ended = has_ended(block.buffer)
+    buffer, release = advance(block.buffer, rows, plan.symbols)
+    features, accounts, parts = block.features, block.accounts, []
+    if len(release.panel.ts):
+        features, values = evaluate(plan.nodes, features, release.panel)
+        folded = [
+            broker.step(
+                lane.terms(plan.symbols),
+                account,
+                release.panel,
+                _pulse(values, lane.pulse, release.panel),
+                lane=number,
+                function=lane.function(),
+            )
+            for number, (lane, account) in enumerate(zip(plan.lanes, accounts, strict=True))
+        ]
+        accounts = tuple(account for account, _ in folded)
+        parts = [events for _, events in folded]
+    audit = _audit(rows, release, block.audited, end=has_ended(buffer) and not ended)
+    after = Block(buffer, features, accounts, block.audited + len(audit))
+    return after, Events.concat([*parts, audit])
+
+
+def _pulse(
+    values: Mapping[Ref, NDArray[np.float64]], ref: Ref, panel: Panel
+) -> NDArray[np.float64]:
+    """Return a lane's pulse by slice, float64[T, S]."""
+    if ref.node == BARS:
+        column: NDArray[np.float64] = getattr(panel, ref.output)
+        return column
+    return np.ascontiguousarray(values[ref].T)
+
+
+def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
+    told = [
+        (Kind.LATE, release.late, "late"),
+        (Kind.DUPLICATE, release.duplicate, "duplicate"),
+    ]
+    malformed = release.rejected.mark == Mark.MALFORMED
+    told.append((Kind.REJECTED, release.rejected.take(malformed), "malformed"))
+    told.append((Kind.REJECTED, release.rejected.take(~malformed), "unknown_symbol"))
+    read = int(((rows.mark == Mark.BAR) | (rows.mark == Mark.MALFORMED)).sum())
+    counts = {
+        "read": read,
+        "accepted": release.accepted,
+        "late": len(release.late),
+        "duplicate": len(release.duplicate),
+        "rejected": len(release.rejected),
+    }
+    if not read and not end:
+        return Events.empty()
+    last = int(release.panel.ts[-1]) if len(release.panel.ts) else int(rows.ts.max(initial=0))
+    columns = [_set_aside(kind, group, reason) for kind, group, reason in told if len(group)]
+    columns += [_one(Kind.COUNTS, last, reason, float(n)) for reason, n in counts.items() if n]
+    if end:
+        columns.append(_one(Kind.END, last, None, float("nan")))
+    events = Events.concat(columns)
+    numbered = {name: getattr(events, name) for name in DTYPES}
+    numbered["seq"] = np.arange(start, start + len(events), dtype=np.int64)
+    return Events(**numbered)
+
+
+def _set_aside(kind: Kind, group: Rows, reason: str) -> Events:
+    columns = _blank(len(group))
+    columns["ts"][:] = group.ts
+    columns["symbol"][:] = group.code
+    columns["kind"][:] = kind
+    columns["reason"][:] = REASONS.index(reason)
+    return Events(**columns)
+
+
+def _one(kind: Kind, ts: int, reason: str | None, quantity: float) -> Events:
+    columns = _blank(1)
+    columns["ts"][:] = ts
+    columns["kind"][:] = kind
+    columns["quantity"][:] = quantity
+    columns["reason"][:] = REASONS.index(reason)
+    return Events(**columns)
+
+
+def _blank(count: int) -> dict[str, NDArray[Any]]:
+    nulls = {"i": NULL, "f": np.nan}
+    columns = {}
+    for name, dtype in DTYPES.items():
+        null = -1 if name in ("lane", "symbol") else nulls[np.dtype(dtype).kind]
+        columns[name] = np.full(count, 0 if np.dtype(dtype).itemsize == 1 else null, dtype)
+    return columns

@@ -1,0 +1,282 @@
+"""The broker: a pure fold over slices that matches orders, keeps the cash and sizes new orders.
+
+One call of `step` takes an account and the next slices of its universe and returns the account
+after them with the events that happened. For every slice, in this order:
+
+1. Working orders are matched. A market order decided at slice t fills at the open of the next bar
+   of its symbol, worsened by slippage. Orders that reduce a position go first, so that their cash
+   is there for the others; then by order id.
+2. Positions are marked at the close and the equity is recorded.
+3. The allocation sees this portfolio and asks for targets; the order is what is missing to the
+   target after the position and the orders still working.
+
+Cash is an int64 count of minor units, every posting rounded half to even. Quantities are int64
+counts of lots. A purchase must be paid by free cash at the fill's price: cash less twice the value
+of the short positions (their proceeds are locked and matched by as much collateral, a stand-in
+until margin accounts exist). What does not fit is rejected with its reason and never shrunk, except
+for AllIn, whose very meaning is to take what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streambt_spark.core import commission as commissions
+from streambt_spark.core import slippage as slippages
+from streambt_spark.core.allocation import (
+    BUILT_IN,
+    Allocation,
+    AllocationFunction,
+    Bar,
+    Portfolio,
+    Sizing,
+)
+from streambt_spark.core.commission import Commission
+from streambt_spark.core.kernel import (
+    DISABLED,
+    MONEY,
+    OFF,
+    RAISED,
+    WORKING,
+    Account,
+    Market,
+    Tape,
+    Terms,
+    fold,
+    log,
+    open_slice,
+    place,
+)
+from streambt_spark.core.ledger import DTYPES, Events
+from streambt_spark.core.money import grid, minor_units
+from streambt_spark.core.slippage import Slippage
+from streambt_spark.errors import BadParameter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from streambt_spark.core.slices import Panel
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """How a symbol trades: price `tick`, quantity `lot`, value `multiplier` of one unit."""
+
+    tick: float = 0.01
+    lot: float = 1.0
+    multiplier: float = 1.0
+
+    def __post_init__(self) -> None:
+        grid(self.tick)
+        grid(self.lot)
+        if not self.multiplier > 0:
+            raise BadParameter(f"multiplier must be positive, found {self.multiplier!r}")
+
+
+def default_instrument(symbol: str) -> Instrument:
+    """Return whole units for a stock and 1e-8 units for a crypto symbol ('@BTCUSD')."""
+    return Instrument(lot=1e-8) if symbol.startswith("@") else Instrument()
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The settings of a simulated account.
+
+    `cash` is the start cash in currency units; `commission` and `slippage` take the texts that
+    their modules parse; `allow_short` lets a pulse below zero open a short position;
+    `minor_digits` is the currency's number of decimals; `instruments` overrides the default
+    instrument of a symbol.
+    """
+
+    cash: float = 1_000_000.0
+    commission: object = 0.0
+    slippage: object = None
+    allow_short: bool = False
+    minor_digits: int = 2
+    instruments: Mapping[str, Instrument] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if minor_units(self.cash, self.minor_digits) <= 0:
+            raise BadParameter(f"cash must be positive, found {self.cash!r}")
+        object.__setattr__(self, "commission", commissions.parse(self.commission))
+        object.__setattr__(self, "slippage", slippages.parse(self.slippage))
+        object.__setattr__(self, "instruments", dict(self.instruments))
+
+
+def terms(broker: Broker, allocation: Allocation, symbols: Sequence[str]) -> Terms:
+    """Return the kernel's settings for a lane that trades `symbols` in this order."""
+    fees, slippage = broker.commission, broker.slippage
+    assert isinstance(fees, Commission)
+    assert isinstance(slippage, Slippage)
+    traded = [broker.instruments.get(s) or default_instrument(s) for s in symbols]
+    sizing, size = (
+        allocation.sizing() if isinstance(allocation, BUILT_IN) else (Sizing.FUNCTION, 0.0)
+    )
+    if sizing is Sizing.EQUAL_WEIGHT and size == 0.0:
+        size = float(len(symbols))
+    lots = [grid(i.lot) for i in traded]
+    return Terms(
+        start_cash=minor_units(broker.cash, broker.minor_digits),
+        minor=float(10**broker.minor_digits),
+        allow_short=broker.allow_short,
+        fees=fees.table(),
+        fee_bounds=fees.bounds(),
+        slip_kind=int(slippage.kind),
+        slip_amount=slippage.amount,
+        slip_outside=slippage.outside_bar,
+        tick=np.array([grid(i.tick) for i in traded], dtype=np.int64),
+        lot=np.array(lots, dtype=np.int64),
+        unit=np.array(
+            [lot / den * i.multiplier for i, (lot, den) in zip(traded, lots, strict=True)]
+        ),
+        multiplier=np.array([i.multiplier for i in traded], dtype=np.float64),
+        sizing=int(sizing),
+        size=float(size),
+    )
+
+
+def open_account(symbols: int) -> Account:
+    """Return an account before its first slice."""
+    return Account(
+        registers=np.zeros(5, np.int64),
+        position=np.zeros(symbols, np.int64),
+        working=np.zeros(symbols, np.int64),
+        mark=np.zeros(symbols),
+        order_id=np.zeros(2 * symbols, np.int64),
+        order_symbol=np.zeros(2 * symbols, np.int32),
+        order_lots=np.zeros(2 * symbols, np.int64),
+    )
+
+
+def step(
+    settings: Terms,
+    account: Account,
+    panel: Panel,
+    strength: NDArray[np.float64],
+    *,
+    lane: int = 0,
+    function: AllocationFunction | None = None,
+) -> tuple[Account, Events]:
+    """Fold the slices of `panel` into the account; `strength` is the pulse, float64[T, S].
+
+    Returns the account after the last slice and the events of this lane; the argument is left
+    as it was. `function` is the user's allocation where the sizing is FUNCTION.
+    """
+    market = Market(panel.ts, panel.present, panel.open, panel.high, panel.low, panel.close)
+    account = Account._make(column.copy() for column in account)
+    total, symbols = strength.shape
+    parts: list[Events] = []
+    t = 0
+    while t < total:
+        account = _with_room(account, symbols)
+        room = min(total - t, 4096) * 2 + 4 * symbols + len(account.order_id) + 8
+        tape = _blank_tape(room)
+        if function is None:
+            t, used = fold(market, strength, t, settings, account, tape)
+        else:
+            used = _run_function(market, panel, strength, t, settings, account, tape, function)
+            t += 1
+        parts.append(_events(tape, used, lane))
+    return account, Events.concat(parts)
+
+
+def _with_room(account: Account, symbols: int) -> Account:
+    """Make room for one more order a symbol."""
+    missing = account.registers[WORKING] + symbols - len(account.order_id)
+    if missing <= 0:
+        return account
+    grown = {
+        name: np.concatenate([column, np.zeros(missing + symbols, column.dtype)])
+        for name in ("order_id", "order_symbol", "order_lots")
+        if (column := getattr(account, name)) is not None
+    }
+    return account._replace(**grown)
+
+
+def _blank_tape(room: int) -> Tape:
+    return Tape(**{name: np.empty(room, DTYPES[name]) for name in Tape._fields})
+
+
+def _events(tape: Tape, used: int, lane: int) -> Events:
+    columns = {name: getattr(tape, name)[:used].copy() for name in Tape._fields}
+    return Events(lane=np.full(used, lane, np.int32), **columns)
+
+
+def _run_function(
+    market: Market,
+    panel: Panel,
+    strength: NDArray[np.float64],
+    t: int,
+    settings: Terms,
+    account: Account,
+    tape: Tape,
+    function: AllocationFunction,
+) -> int:
+    """Fold one slice with a user's allocation function; return the number of events.
+
+    A function that raises is switched off for the rest of the run and the event says so: other
+    lanes must not stop for it, and the ledger must show why this one no longer trades.
+    """
+    n = open_slice(market, t, settings, account, tape, 0)
+    asking = np.flatnonzero(market.present[t] & (np.abs(strength[t]) > 0))
+    if len(asking) == 0 or account.registers[OFF]:
+        return n
+    names = panel.symbols
+    try:
+        targets = function(
+            {names[s]: float(strength[t, s]) for s in asking.tolist()},
+            _portfolio(int(market.ts[t]), names, settings, account, int(tape.equity[n - 1])),
+            {
+                names[s]: Bar(*(float(getattr(panel, f)[t, s]) for f in Bar.__slots__))
+                for s in np.flatnonzero(market.present[t]).tolist()
+            },
+        )
+        lots = _target_lots(targets, names, settings, market.present[t])
+    except Exception:  # whatever the user's code raises; see the docstring
+        account.registers[OFF] = 1
+        return int(log(tape, n, market.ts[t], account, DISABLED, -1, 0, RAISED))
+    for s, target in lots:
+        n = place(market, t, s, target, settings, account, tape, n)
+    return int(n)
+
+
+def _portfolio(
+    ts: int, names: Sequence[str], settings: Terms, account: Account, equity: int
+) -> Portfolio:
+    unit = settings.lot[:, 0] / settings.lot[:, 1]
+
+    def held(lots: NDArray[np.int64]) -> dict[str, float]:
+        return {names[s]: float(lots[s] * unit[s]) for s in np.flatnonzero(lots).tolist()}
+
+    return Portfolio(
+        ts=ts,
+        cash=float(account.registers[MONEY] / settings.minor),
+        equity=equity / settings.minor,
+        quantity=held(account.position),
+        working=held(account.working),
+    )
+
+
+def _target_lots(
+    targets: Mapping[str, float],
+    names: Sequence[str],
+    settings: Terms,
+    present: NDArray[np.bool_],
+) -> list[tuple[int, int]]:
+    """Return (symbol, target in lots, towards zero) in the universe's order.
+
+    A symbol without a bar in the slice is passed over: there is no close to decide on.
+    """
+    unknown = set(targets) - set(names)
+    if unknown:
+        raise BadParameter(f"the allocation names symbols outside the universe: {sorted(unknown)}")
+    lots = []
+    for s, name in enumerate(names):
+        if name in targets and present[s]:
+            exact = float(targets[name]) * settings.lot[s, 1] / settings.lot[s, 0]
+            lots.append((s, int(exact + (1e-9 if exact > 0 else -1e-9))))
+    return lots

@@ -1,0 +1,201 @@
+"""The indicator graph: what is computed from what, each distinct thing once.
+
+A node's identity is a digest of its function (name, source, parameters) and of what is bound to
+each of its inputs, by name. Two strategies that ask for the same thing therefore share one node,
+in any process, and a - b never merges with b - a. Inputs may be handles, or texts that name a bar
+column or an indicator declared with `name=`, before or after; so a declaration can contain a cycle,
+and `compile_graph` says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streambt_spark.core.bars import FIELDS
+from streambt_spark.core.functions import Function
+from streambt_spark.errors import BadParameter, CycleError, UnknownColumn, did_you_mean
+
+BARS = "bars"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ref:
+    """One output of a node, or one column of the bars (node 'bars')."""
+
+    node: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A function applied to inputs; `identity` names it in every process."""
+
+    identity: str
+    function: Function
+    inputs: tuple[Ref, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What the user holds of a declared indicator (or, with declaration -1, of the bars)."""
+
+    declaration: int
+    outputs: tuple[str, ...]
+    chosen: str | None = None
+    label: str = "bars"
+
+    def __getitem__(self, output: str) -> Handle:
+        """Return the handle of one output. Raises UnknownColumn where there is none of the name."""
+        if output not in self.outputs:
+            raise UnknownColumn(
+                f"{self.label} has no column {output!r}{did_you_mean(output, self.outputs)}; "
+                f"it has {', '.join(self.outputs)}"
+            )
+        return Handle(self.declaration, self.outputs, output, self.label)
+
+    def column(self) -> str:
+        """Return the one output this handle stands for. Raises UnknownColumn where it is open."""
+        if self.chosen is not None:
+            return self.chosen
+        if len(self.outputs) == 1:
+            return self.outputs[0]
+        raise UnknownColumn(
+            f"{self.label} has several columns, choose one: "
+            + ", ".join(f"[{o!r}]" for o in self.outputs)
+        )
+
+
+DATA = Handle(-1, FIELDS)
+"""The handle of the bars."""
+
+Input = Handle | str
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """An indicator as the user declared it."""
+
+    function: Function
+    inputs: tuple[Input, ...]
+    name: str | None
+
+
+@dataclass(slots=True)
+class Graph:
+    """Collects declarations; `compile_graph` turns them into nodes."""
+
+    declarations: list[Declaration] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+
+    def add(self, function: Function, inputs: Sequence[Input], name: str | None = None) -> Handle:
+        """Declare an indicator and return its handle.
+
+        The bars' handle as the only input stands for the columns that the function names. Raises
+        BadParameter for a wrong number of inputs or a name that is taken, UnknownColumn for a
+        handle of several columns of which none is chosen.
+        """
+        given = tuple(inputs)
+        if given in ((), (DATA,)):
+            given = tuple(DATA[column] for column in function.inputs if column in FIELDS)
+        if function.inputs and len(given) != len(function.inputs):
+            raise BadParameter(
+                f"{function.name} takes {len(function.inputs)} columns "
+                f"({', '.join(function.inputs)}), found {len(given)}"
+            )
+        for item in given:
+            if isinstance(item, Handle):
+                item.column()
+            elif not isinstance(item, str):
+                raise BadParameter(
+                    f"{function.name} takes columns such as bars['close'] or a handle, "
+                    f"found {type(item).__name__}"
+                )
+        if name is not None:
+            if name in self.names or name in FIELDS:
+                raise BadParameter(f"the name {name!r} is taken")
+            self.names[name] = len(self.declarations)
+        self.declarations.append(Declaration(function, given, name))
+        label = name or function.name
+        return Handle(len(self.declarations) - 1, function.outputs, None, label)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """Nodes in an order in which every input comes first, and each declaration's identity."""
+
+    nodes: tuple[Node, ...]
+    identities: tuple[str, ...]
+
+    def ref(self, handle: Handle) -> Ref:
+        """Return what a handle stands for."""
+        node = BARS if handle.declaration < 0 else self.identities[handle.declaration]
+        return Ref(node, handle.column())
+
+
+def compile_graph(graph: Graph) -> Compiled:
+    """Resolve names, merge equal nodes and order them.
+
+    Raises UnknownColumn for a text that names nothing, CycleError with the path of a cycle.
+    """
+    nodes: dict[str, Node] = {}
+    done: dict[int, str] = {}
+
+    def visit(index: int, path: tuple[int, ...]) -> str:
+        if index in done:
+            return done[index]
+        if index in path:
+            loop = [*path[path.index(index) :], index]
+            names = " → ".join(_label(graph.declarations[i]) for i in loop)
+            raise CycleError(f"an indicator depends on itself: {names}")
+        declaration = graph.declarations[index]
+        refs = []
+        for item in declaration.inputs:
+            handle = _resolve(graph, item) if isinstance(item, str) else item
+            source = handle.declaration
+            node = BARS if source < 0 else visit(source, (*path, index))
+            refs.append(Ref(node, handle.column()))
+        identity = _identity(declaration.function, refs)
+        nodes.setdefault(identity, Node(identity, declaration.function, tuple(refs)))
+        done[index] = identity
+        return identity
+
+    identities = tuple(visit(index, ()) for index in range(len(graph.declarations)))
+    return Compiled(tuple(nodes.values()), identities)
+
+
+def _resolve(graph: Graph, text: str) -> Handle:
+    name, _, output = text.partition(".")
+    if text in FIELDS:
+        return DATA[text]
+    if name not in graph.names:
+        known = (*FIELDS, *graph.names)
+        raise UnknownColumn(
+            f"no column or indicator is named {name!r}{did_you_mean(name, known)}; "
+            f"there are {', '.join(known)}"
+        )
+    index = graph.names[name]
+    handle = Handle(index, graph.declarations[index].function.outputs, None, name)
+    return handle[output] if output else handle
+
+
+def _label(declaration: Declaration) -> str:
+    return declaration.name or declaration.function.name
+
+
+def _identity(function: Function, refs: Sequence[Ref]) -> str:
+    bound: list[list[str]] = [[ref.node, ref.output] for ref in refs]
+    if function.commutative:
+        bound.sort()
+    else:
+        names = function.inputs or tuple(str(i) for i in range(len(refs)))
+        bound = [[name, *pair] for name, pair in zip(names, bound, strict=True)]
+    return digest_of({"function": function.identity, "inputs": bound})
+
+
+def digest_of(value: Mapping[str, object]) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a JSON value with its keys sorted."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,216 @@
+"""Slices: all bars of a universe at one time, released in order once they are complete.
+
+Rows arrive in any order and in any portions. Slice t is released when every symbol has shown a bar
+at t or later, or said by a heartbeat or an end marker that it has none left up to t. So the slices
+depend on each symbol's own order only, never on how its rows were batched or interleaved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streambt_spark.core.bars import FIELDS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from streambt_spark.core.bars import Bars
+
+NEVER = np.iinfo(np.int64).min
+ENDED = np.iinfo(np.int64).max
+
+
+class Mark(IntEnum):
+    """What a row of the stream says; the name in lower case is what it is called there."""
+
+    BAR = 0
+    HEARTBEAT = 1
+    END = 2
+    MALFORMED = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """N rows of the stream. `code` is -1 for 'every symbol' (a mark) or an unknown one (a bar)."""
+
+    code: NDArray[np.int32]
+    ts: NDArray[np.int64]
+    seq: NDArray[np.int64]
+    mark: NDArray[np.int8]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
+        """Return the rows that a NumPy index, mask or slice selects."""
+        return Rows(*(getattr(self, name)[index] for name in self.__slots__))
+
+    def where(self, mask: NDArray[np.bool_]) -> Rows:
+        """Return the rows where `mask` is True; itself, uncopied, where it is True everywhere."""
+        return self if mask.all() else self.take(mask)
+
+    @classmethod
+    def concat(cls, *parts: Rows) -> Rows:
+        """Return the rows of all parts, in order."""
+        return cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in cls.__slots__))
+
+    @classmethod
+    def none(cls) -> Rows:
+        """Return no rows."""
+        return rows_of_bars(None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """T consecutive slices of S symbols: float64[T, S] with NaN where `present` is False."""
+
+    symbols: tuple[str, ...]
+    ts: NDArray[np.int64]
+    present: NDArray[np.bool_]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every symbol has a bar in every slice."""
+        return bool(self.present.all())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffer:
+    """What is not released yet: `seen` is int64[S], the last time each symbol showed."""
+
+    seen: NDArray[np.int64]
+    released: int
+    pending: Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Release:
+    """What `advance` did with the rows: the slices to process, and those set aside."""
+
+    panel: Panel
+    accepted: int
+    late: Rows
+    duplicate: Rows
+    rejected: Rows
+
+
+def open_buffer(symbols: int) -> Buffer:
+    """Return a buffer that has seen nothing of `symbols` symbols."""
+    return Buffer(np.full(symbols, NEVER, np.int64), NEVER, Rows.none())
+
+
+def rows_of_bars(bars: Bars | None) -> Rows:
+    """Return bars as rows of the stream (none for None)."""
+    n = 0 if bars is None else len(bars)
+    columns = [np.empty(0, np.float64)] * 5 if bars is None else [getattr(bars, f) for f in FIELDS]
+    return Rows(
+        np.empty(0, np.int32) if bars is None else bars.code,
+        np.empty(0, np.int64) if bars is None else bars.ts,
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int8),
+        *columns,
+    )
+
+
+def rows_of_mark(mark: Mark, ts: int) -> Rows:
+    """Return one row that says something of every symbol."""
+    zero = np.zeros(1)
+    return Rows(
+        np.full(1, -1, np.int32),
+        np.full(1, ts, np.int64),
+        np.zeros(1, np.int64),
+        np.full(1, mark, np.int8),
+        *(zero,) * 5,
+    )
+
+
+def advance(buffer: Buffer, rows: Rows, symbols: tuple[str, ...]) -> tuple[Buffer, Release]:
+    """Take in rows and release the slices that are now complete.
+
+    A bar at or before the last released slice is late; a second bar of the same (symbol, ts) is a
+    duplicate, the first to arrive stays (within one call: the lowest `seq`); a bar of no symbol of
+    the universe, or a row that could not be parsed, is rejected.
+    """
+    is_bar = rows.mark == Mark.BAR
+    known = is_bar & (rows.code >= 0)
+    on_time = known & (rows.ts > buffer.released)
+    rejected = rows.take((is_bar & ~known) | (rows.mark == Mark.MALFORMED))
+    late = rows.take(known & ~on_time)
+    seen = _seen(buffer.seen, rows, known)
+    pending, duplicate = _merge(buffer.pending, rows.where(on_time))
+    accepted = int(on_time.sum()) - len(duplicate)
+    horizon = int(seen.min()) if len(seen) else NEVER
+    due = int(np.searchsorted(pending.ts, horizon, side="right"))
+    ready = pending.take(slice(0, due))
+    released = max(buffer.released, int(ready.ts[-1])) if due else buffer.released
+    rest = pending.take(slice(due, None))
+    panel = _panel(ready, symbols)
+    return Buffer(seen, released, rest), Release(panel, accepted, late, duplicate, rejected)
+
+
+def has_ended(buffer: Buffer) -> bool:
+    """Return whether every symbol has sent its end marker."""
+    return bool((buffer.seen == ENDED).all())
+
+
+def _seen(seen: NDArray[np.int64], rows: Rows, known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    seen = seen.copy()
+    mark = rows.mark
+    told = known | ((rows.code >= 0) & ((mark == Mark.HEARTBEAT) | (mark == Mark.END)))
+    until = np.where(mark == Mark.END, ENDED, rows.ts)
+    np.maximum.at(seen, rows.code[told], until[told])
+    for_all = (rows.code < 0) & ((mark == Mark.HEARTBEAT) | (mark == Mark.END))
+    if for_all.any():
+        np.maximum(seen, until[for_all].max(), out=seen)
+    return seen
+
+
+def _merge(pending: Rows, new: Rows) -> tuple[Rows, Rows]:
+    """Return all rows ordered by (ts, symbol), and the repeated ones."""
+    merged = new if not len(pending) else Rows.concat(pending, new)
+    ts, code = merged.ts, merged.code
+    ascending = (ts[1:] > ts[:-1]) | ((ts[1:] == ts[:-1]) & (code[1:] > code[:-1]))
+    if ascending.all():
+        return merged, Rows.none()
+    arrival = np.arange(len(merged)) >= len(pending)
+    merged = merged.take(np.lexsort((merged.seq, arrival, code, ts)))
+    again = np.zeros(len(merged), bool)
+    again[1:] = (merged.ts[1:] == merged.ts[:-1]) & (merged.code[1:] == merged.code[:-1])
+    return merged.take(~again), merged.take(again)
+
+
+def _panel(rows: Rows, symbols: tuple[str, ...]) -> Panel:
+    """Return sorted rows as slices."""
+    count = len(symbols)
+    first = np.ones(len(rows), bool)
+    first[1:] = rows.ts[1:] != rows.ts[:-1]
+    ts = rows.ts[first]
+    if len(rows) == len(ts) * count:
+        # Every symbol in every slice: the sorted rows already are the panel.
+        dense = [
+            np.ascontiguousarray(getattr(rows, name)).reshape(len(ts), count) for name in FIELDS
+        ]
+        return Panel(symbols, ts, np.ones((len(ts), count), bool), *dense)
+    at = np.cumsum(first) - 1
+    present = np.zeros((len(ts), count), bool)
+    present[at, rows.code] = True
+    sparse = []
+    for name in FIELDS:
+        column = np.full((len(ts), count), np.nan)
+        column[at, rows.code] = getattr(rows, name)
+        sparse.append(column)
+    return Panel(symbols, ts, present, *sparse)

@@ -1,0 +1,82 @@
+"""Slippage: how much worse than the quoted price an order fills."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from numba import njit
+
+from streambt_spark.errors import BadParameter
+
+_TEXT = re.compile(r"^(\d+(?:\.\d*)?|\.\d+)\s*(%|ticks?)$")
+
+
+class SlippageKind(IntEnum):
+    """How `Slippage.amount` is read."""
+
+    NONE = 0
+    TICKS = 1
+    PERCENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Slippage:
+    """A price made worse by a number of ticks or a percentage, then rounded to the tick.
+
+    The price stays inside the bar that fills the order unless `outside_bar` is set: nobody traded
+    there.
+    """
+
+    kind: SlippageKind = SlippageKind.NONE
+    amount: float = 0.0
+    outside_bar: bool = False
+
+
+def parse(value: object) -> Slippage:
+    """Return the Slippage that 'none', 'N ticks' or 'X%' describes.
+
+    Raises BadParameter for anything else.
+    """
+    if isinstance(value, Slippage):
+        return value
+    if value is None or (isinstance(value, str) and value.strip().lower() in ("", "none", "0")):
+        return Slippage()
+    match = _TEXT.match(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise BadParameter(
+            f"slippage {value!r} is not understood; write 'none', '2 ticks' or '0.05%'"
+        )
+    kind = SlippageKind.PERCENT if match[2] == "%" else SlippageKind.TICKS
+    return Slippage(kind, float(match[1]))
+
+
+@njit(cache=True)
+def slip(
+    price: float,
+    sign: int,
+    low: float,
+    high: float,
+    kind: int,
+    amount: float,
+    outside_bar: bool,
+    tick_num: int,
+    tick_den: int,
+) -> float:
+    """Return the price after slippage; `sign` is +1 for a buy and -1 for a sell."""
+    if kind == 0 or amount == 0.0:
+        return price
+    if kind == 1:
+        worse = price + sign * amount * tick_num / tick_den
+    else:
+        worse = price * (1.0 + sign * amount / 100.0)
+    steps = worse * tick_den / tick_num
+    below = int(steps // 1.0)
+    excess = steps - below
+    if excess > 0.5 or (excess == 0.5 and below % 2 == 1):
+        below += 1
+    worse = below * tick_num / tick_den
+    if outside_bar:
+        return worse
+    return min(max(worse, low), high)

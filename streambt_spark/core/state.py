@@ -1,0 +1,126 @@
+"""The state codec: a block as versioned bytes with a checksum, and back.
+
+Layout: magic 'SBT', version (1 byte), CRC-32 of the rest (4 bytes, big endian), msgpack. Nothing in
+it is executable: arrays are (dtype, shape, bytes) with a fixed set of dtypes.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import numpy as np
+
+from streambt_spark.core.block import Block
+from streambt_spark.core.features import Features
+from streambt_spark.core.graph import Ref
+from streambt_spark.core.kernel import Account
+from streambt_spark.core.slices import Buffer, Rows
+from streambt_spark.errors import StateError
+
+if TYPE_CHECKING:
+    from streambt_spark.core.plan import Plan
+
+VERSION = 1
+_HEADER = struct.Struct(">3sBI")
+_MAGIC = b"SBT"
+_DTYPES = frozenset({"<i8", "<i4", "|i1", "<f8", "|b1"})
+
+
+def encode(block: Block, plan: Plan) -> bytes:
+    """Return the block as bytes that only `plan` can decode."""
+    features = block.features
+    body = {
+        "plan": plan.identity,
+        "audited": block.audited,
+        "seen": _pack(block.buffer.seen),
+        "released": block.buffer.released,
+        "pending": [_pack(getattr(block.buffer.pending, name)) for name in Rows.__slots__],
+        "count": _pack(features.count),
+        "slices": features.slices,
+        "history": [
+            [ref.node, ref.output, [_pack(column) for column in columns]]
+            for ref, columns in features.history.items()
+        ],
+        "panels": [[r.node, r.output, _pack(panel)] for r, panel in features.panels.items()],
+        "carry": [
+            [node, [None if c is None else _pack(c) for c in carries]]
+            for node, carries in features.carry.items()
+        ],
+        "accounts": [[_pack(column) for column in account] for account in block.accounts],
+    }
+    payload: bytes = msgpack.packb(body)
+    return _HEADER.pack(_MAGIC, VERSION, zlib.crc32(payload)) + payload
+
+
+def decode(data: bytes, plan: Plan) -> Block:
+    """Return the block that `encode` wrote.
+
+    Raises StateError where the bytes are damaged, of another version, or of another plan.
+    """
+    body = _checked(data)
+    if body["plan"] != plan.identity:
+        raise StateError(
+            f"the saved state belongs to plan {body['plan']}, this run's plan is {plan.identity}; "
+            f"use the strategy and settings it was started with, or a new folder"
+        )
+    try:
+        return Block(
+            buffer=Buffer(
+                _unpack(body["seen"]),
+                body["released"],
+                Rows(*(_unpack(column) for column in body["pending"])),
+            ),
+            features=Features(
+                _unpack(body["count"]),
+                body["slices"],
+                {Ref(n, o): tuple(_unpack(c) for c in cs) for n, o, cs in body["history"]},
+                {Ref(n, o): _unpack(panel) for n, o, panel in body["panels"]},
+                {
+                    node: tuple(None if c is None else _unpack(c) for c in carries)
+                    for node, carries in body["carry"]
+                },
+            ),
+            accounts=tuple(
+                Account._make(_unpack(column) for column in columns) for columns in body["accounts"]
+            ),
+            audited=body["audited"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(f"the saved state is damaged: {type(error).__name__}") from error
+
+
+def _checked(data: bytes) -> dict[str, Any]:
+    if len(data) < _HEADER.size:
+        raise StateError(f"the saved state is cut short: {len(data)} bytes")
+    magic, version, checksum = _HEADER.unpack_from(data)
+    if magic != _MAGIC:
+        raise StateError("the saved state does not start as one of this program")
+    if version != VERSION:
+        raise StateError(
+            f"the saved state has version {version}, this program reads {VERSION}; "
+            f"finish the run with the release that started it, or start a new one"
+        )
+    payload = data[_HEADER.size :]
+    if zlib.crc32(payload) != checksum:
+        raise StateError("the saved state is damaged: its checksum does not match")
+    try:
+        body = msgpack.unpackb(payload)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise StateError("the saved state is damaged: it cannot be unpacked") from error
+    if not isinstance(body, dict) or "plan" not in body:
+        raise StateError("the saved state is damaged: it holds no block")
+    return body
+
+
+def _pack(array: np.ndarray[Any, Any]) -> list[Any]:
+    return [array.dtype.str, list(array.shape), np.ascontiguousarray(array).tobytes()]
+
+
+def _unpack(packed: list[Any]) -> np.ndarray[Any, Any]:
+    dtype, shape, data = packed
+    if dtype not in _DTYPES:
+        raise StateError(f"the saved state is damaged: it holds an array of {dtype!r}")
+    return np.frombuffer(data, dtype).reshape(shape).copy()

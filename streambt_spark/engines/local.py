@@ -1,0 +1,58 @@
+"""The local engine: the fold in this process, without Spark. The oracle of every other engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streambt_spark.core.block import Block, open_block, step
+from streambt_spark.core.ledger import Events
+from streambt_spark.core.slices import Mark, Rows, rows_of_bars, rows_of_mark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streambt_spark.core.bars import Bars
+    from streambt_spark.core.plan import Plan
+
+SLICES_AT_ONCE = 8192
+"""Slices in one step: enough to spread the cost of a step, few enough to stay in the cache."""
+
+
+def run(plan: Plan, bars: Bars, *, slices_at_once: int = SLICES_AT_ONCE) -> Events:
+    """Return the events of all bars; those of symbols outside the plan's universe are left out."""
+    return Events.concat([events for _, events in fold(plan, bars, slices_at_once)])
+
+
+def fold(plan: Plan, bars: Bars, slices_at_once: int) -> Iterator[tuple[Block, Events]]:
+    """Yield the block and the new events after every portion of slices."""
+    bars = _of_universe(bars, plan.symbols).sorted()
+    first = np.ones(len(bars), bool)
+    first[1:] = bars.ts[1:] != bars.ts[:-1]
+    starts = np.append(np.flatnonzero(first)[::slices_at_once], len(bars))
+    block = open_block(plan)
+    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+        rows = rows_of_bars(bars.take(slice(start, stop)))
+        for portion in (rows, rows_of_mark(Mark.HEARTBEAT, int(rows.ts[-1]))):
+            block, events = step(plan, block, portion)
+            yield block, events
+    yield step(plan, block, _end(bars))
+
+
+def _end(bars: Bars) -> Rows:
+    return rows_of_mark(Mark.END, int(bars.ts[-1]) if len(bars) else 0)
+
+
+def _of_universe(bars: Bars, symbols: tuple[str, ...]) -> Bars:
+    if bars.symbols == symbols:
+        return bars
+    place = {symbol: i for i, symbol in enumerate(symbols)}
+    code = np.array([place.get(s, -1) for s in bars.symbols], np.int32)[bars.code]
+    kept = bars.take(code >= 0)
+    return type(bars)(
+        bars.interval,
+        symbols,
+        code[code >= 0],
+        *(getattr(kept, name) for name in kept.__slots__[3:]),
+    )

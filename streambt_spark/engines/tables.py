@@ -1,0 +1,89 @@
+"""The ledger as an Arrow table, from the events of the core and back to its digest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streambt_spark.core.ledger import (
+    AUDIT,
+    COLUMNS,
+    DTYPES,
+    KIND_NAMES,
+    NULL,
+    REASONS,
+    SIDE_NAMES,
+    Events,
+    digest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+TEXT = ("lane", "kind", "symbol", "side", "reason")
+LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("ts", pa.timestamp("us", tz="UTC"))
+        if name == "ts"
+        else pa.field(
+            name,
+            pa.string()
+            if name in TEXT
+            else pa.float64()
+            if np.dtype(DTYPES[name]).kind == "f"
+            else pa.int64(),
+        )
+        for name in COLUMNS
+    ]
+)
+AUDIT_NAMES = tuple(sorted(KIND_NAMES[kind] for kind in AUDIT))
+
+
+def ledger_table(events: Events, lanes: Sequence[str], symbols: Sequence[str]) -> pa.Table:
+    """Return events as a table of LEDGER_SCHEMA; an audit event's lane is ''."""
+    texts: dict[str, Sequence[str | None]] = {
+        "lane": (*lanes, ""),
+        "kind": KIND_NAMES,
+        "symbol": (*symbols, None),
+        "side": (SIDE_NAMES[0], SIDE_NAMES[1], SIDE_NAMES[-1]),
+        "reason": REASONS,
+    }
+    columns = []
+    for field in LEDGER_SCHEMA:
+        values = getattr(events, field.name)
+        if field.name in texts:
+            columns.append(_decode(values, texts[field.name]))
+        elif field.name == "ts":
+            columns.append(pa.array(values).cast(field.type))
+        else:
+            null = np.isnan(values) if values.dtype.kind == "f" else values == NULL
+            columns.append(pa.array(values, mask=null))
+    return pa.table(columns, schema=LEDGER_SCHEMA)
+
+
+def _decode(codes: NDArray[Any], texts: Sequence[str | None]) -> pa.Array:
+    """Return the texts of codes; -1 is the last one."""
+    index = np.where(codes < 0, len(texts) + codes, codes).astype(np.int32)
+    null = np.array([text is None for text in texts])[index]
+    words = pa.array([text or "" for text in texts], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(index, mask=null), words).cast(pa.string())
+
+
+def account_events(ledger: pa.Table) -> pa.Table:
+    """Return the events of the lanes, without the audit events, sorted by (lane, ts, seq)."""
+    audit = pc.is_in(ledger["kind"], pa.array(AUDIT_NAMES))
+    kept = ledger.filter(pc.invert(audit))
+    return kept.sort_by([("lane", "ascending"), ("ts", "ascending"), ("seq", "ascending")])
+
+
+def ledger_digest(ledger: pa.Table) -> str:
+    """Return the digest of a ledger's account events, whatever the order of its rows."""
+    kept = account_events(ledger)
+    columns = {name: kept[name] for name in COLUMNS if name != "ts"}
+    columns["ts"] = kept["ts"].cast(pa.int64())
+    return digest({name: column.to_pylist() for name, column in columns.items()})
