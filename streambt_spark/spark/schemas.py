@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pyspark.sql.types import (
@@ -16,7 +15,8 @@ from pyspark.sql.types import (
 )
 
 from streambt_spark.core.bars import FIELDS
-from streambt_spark.core.ledger import COLUMNS, DTYPES, Kind
+from streambt_spark.core.ledger import COLUMNS, DTYPES
+from streambt_spark.core.slices import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,19 +28,14 @@ SEQ = "seq"
 MARK = "mark"
 
 
-class Mark(StrEnum):
-    """What a stream row is.
+MARKS = tuple(mark.name.lower() for mark in Mark)
+"""What a stream row is.
 
-    A heartbeat says that its symbol has shown all its bars up to and including its time, an end
-    that no more will come; where symbol is null both speak for every symbol. A malformed row could
-    not be parsed; its symbol and time are there only where they were readable.
-    """
-
-    BAR = "bar"
-    HEARTBEAT = "heartbeat"
-    END = "end"
-    MALFORMED = "malformed"
-
+A heartbeat says that its symbol has shown all its bars up to and including its time, an end that
+no more will come; where symbol is null both speak for every symbol. A malformed row could not be
+parsed; its symbol and time are there only where they were readable.
+"""
+BAR, HEARTBEAT, END, MALFORMED = MARKS
 
 BARS = StructType(
     [
@@ -62,7 +57,7 @@ STREAM = StructType(
         StructField(MARK, StringType(), nullable=False),
     ]
 )
-"""What every source gives the operator; see `Mark`."""
+"""What every source gives the operator; see `MARKS`."""
 
 
 def _ledger(types: Mapping[str, DataType]) -> StructType:
@@ -79,6 +74,3 @@ LEDGER = _ledger(
     | dict.fromkeys(("lane", "kind", SYMBOL, "side", "reason"), StringType())
 )
 """A run's ledger, one event a row; money is a count of minor units (cents)."""
-
-KINDS = tuple(kind.name.lower() for kind in Kind)
-"""The values of the ledger's kind column."""

@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
@@ -47,10 +49,9 @@ def test_session_time_is_utc_and_ui_is_off(spark: SparkSession) -> None:
 
 def test_workers_run_this_python(spark: SparkSession) -> None:
     """Python workers are the interpreter that runs this test, not the first on PATH."""
-    import pandas as pd
 
-    def executable(parts: object) -> object:
-        for _ in parts:  # type: ignore[attr-defined]
+    def executable(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for _ in parts:
             yield pd.DataFrame({"path": [sys.executable]})
 
     rows = spark.range(1, numPartitions=1).mapInPandas(executable, "path string").collect()
@@ -171,7 +172,7 @@ def test_spark_defaults_equal_the_session_settings() -> None:
     """conf/spark-defaults.conf gives spark-submit what a session of ours has."""
     text = (ROOT / "conf" / "spark-defaults.conf").read_text()
     lines = [line.split(None, 1) for line in text.splitlines() if line and line[0] != "#"]
-    found = dict(lines)  # type: ignore[arg-type]
+    found = dict(lines)
     assert {name: found.get(name) for name in sessions.SETTINGS} == sessions.SETTINGS
     assert found["spark.jars.packages"] == f"{jars.DELTA},{jars.KAFKA}"
     assert found["spark.jars.excludes"] == ",".join(jars.EXCLUDED)
