@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from streambt_spark.cli import machine
+from streambt_spark.cli import data, machine
 from streambt_spark.errors import StreambtError
 from streambt_spark.masking import mask
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (machine,):
+for group in (data, machine):
     group.register(app)
 
 
@@ -66,7 +66,7 @@ def _run(words: list[str]) -> int:
     except TyperException as error:
         message = error.format_message()  # empty where the help itself was the answer
         return _fail(USAGE, f"{message} (streambt --help)") if message else USAGE
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         return _fail(INTERRUPTED, "interrupted")
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,6 +75,8 @@ def _run(words: list[str]) -> int:
         if debug:
             _say(traceback.format_exc())
         return _fail(INTERNAL, f"{type(error).__name__}: {error}; details in {_log()}")
+    if code == INTERRUPTED:  # so typer tells of Ctrl-C inside a command
+        return _fail(INTERRUPTED, "interrupted")
     return code if isinstance(code, int) else 0
 
 

@@ -1,0 +1,110 @@
+"""What commands read: settings that must be there, times, and the bars of a file or snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streambt_spark.errors import ConfigError, NoData
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from streambt_spark.config import Settings
+    from streambt_spark.core.bars import Bars
+    from streambt_spark.stores.intake import Counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Input:
+    """Bars ready to run: `quarantine` are the refused rows, `source` says where all came from."""
+
+    bars: Bars
+    counts: Counts
+    quarantine: pa.Table | None
+    source: str
+
+
+def require(value: str | None, option: str, expected: str) -> str:
+    """Return a setting that a command cannot do without; raises ConfigError where it is missing."""
+    if not value:
+        raise ConfigError(f"{option} is not given; expected {expected}")
+    return value
+
+
+def interval_of(settings: Settings) -> str:
+    """Return the bars' interval; raises ConfigError where it is not given."""
+    return require(settings.data.interval, "--interval", "the bars' interval: 1m, 15m, 1h or 1d")
+
+
+def read_input(settings: Settings) -> Input:
+    """Return the bars of --bars or --snapshot, of the wanted symbols and times.
+
+    Raises ConfigError where neither or both are given, and the errors of the stores.
+    """
+    data = settings.data
+    if (data.bars is None) == (data.snapshot is None):
+        found = "neither" if data.bars is None else "both"
+        raise ConfigError(f"{found} of --bars FILE and --snapshot ADDRESS given; expected one")
+    return _read_snapshot(settings) if data.bars is None else _read_file(settings, data.bars)
+
+
+def time_range(settings: Settings, interval: str) -> tuple[int | None, int | None]:
+    """Return --start and --end as UTC microseconds; raises ConfigError for what is no time."""
+    start = _time(settings, "--start", settings.data.start, interval)
+    end = _time(settings, "--end", settings.data.end, interval)
+    if start is not None and end is not None and start >= end:
+        raise ConfigError(f"--start {settings.data.start} is not before --end {settings.data.end}")
+    return start, end
+
+
+def _time(settings: Settings, option: str, text: str | None, interval: str) -> int | None:
+    if text is None:
+        return None
+    import pyarrow as pa
+
+    from streambt_spark.core.bars import DAY_US, interval_us
+    from streambt_spark.stores.times import NAT, parse_times, zone
+
+    daily = interval_us(interval) % DAY_US == 0
+    column = pa.array([text])
+    ts = int(parse_times(column, zone(settings.data.tz), session=False, daily=daily)[0])
+    if ts == NAT:
+        raise ConfigError(f"{option}: found {text!r}, expected a time such as 2024-01-31T09:30Z")
+    return ts
+
+
+def _read_snapshot(settings: Settings) -> Input:
+    from streambt_spark.stores.intake import Counts
+    from streambt_spark.stores.lake import open_snapshot
+
+    snapshot = open_snapshot(settings.data.snapshot or "")
+    start, end = time_range(settings, snapshot.interval)
+    bars = snapshot.bars(start, end, settings.data.symbols or None)
+    return Input(bars, Counts(len(bars), len(bars)), None, snapshot.path)
+
+
+def _read_file(settings: Settings, path: str) -> Input:
+    from streambt_spark.stores.intake import intake
+
+    interval = interval_of(settings)
+    start, end = time_range(settings, interval)
+    data = settings.data
+    found = intake(
+        path, interval=interval, columns=data.columns, tz=data.tz, symbols=data.symbols or None
+    )
+    bars = _between(found.bars, start, end)
+    if not len(bars):
+        raise NoData(
+            f"{path} has no bar from {data.start or 'its start'} to {data.end or 'its end'}"
+        )
+    return Input(bars, found.counts, found.quarantine, path)
+
+
+def _between(bars: Bars, start: int | None, end: int | None) -> Bars:
+    if start is None and end is None:
+        return bars
+    keep = bars.ts >= (bars.ts.min() if start is None else start)
+    if end is not None:
+        keep &= bars.ts < end
+    return bars.take(keep)

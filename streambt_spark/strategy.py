@@ -1,0 +1,122 @@
+"""A strategy file: Python code by path, whose `build(cerebro, bars, **params)` makes the graph."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from streambt_spark.errors import (
+    BadParameter,
+    ConfigError,
+    StrategyError,
+    StreambtError,
+    did_you_mean,
+)
+
+SIGNATURE = "def build(cerebro, bars, **params)"
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A loaded strategy file; `modules` are its module and those it imported from its folder."""
+
+    path: Path
+    modules: tuple[ModuleType, ...]
+
+    def build(self, cerebro: object, bars: object, parameters: Mapping[str, Any]) -> None:
+        """Let the file add its graph to the engine.
+
+        Raises BadParameter for a parameter that build does not take or that it lacks,
+        StrategyError for what its code raises, with the file and the line.
+        """
+        function = _build_of(self.modules[0], self.path)
+        _check_parameters(function, self.path, parameters)
+        with _located(self.path):
+            function(cerebro, bars, **parameters)
+
+
+def load(path: str) -> Strategy:
+    """Return the strategy in a Python file, which may import its neighbours as a script may.
+
+    Raises ConfigError where there is no such file, StrategyError where it does not run or has no
+    build.
+    """
+    file = Path(path).absolute()
+    if not file.is_file():
+        raise ConfigError(f"STRATEGY: there is no file {path}; expected Python with {SIGNATURE}")
+    name = f"strategy_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"STRATEGY: {path} is not a Python file; expected a name ending in .py")
+    module = importlib.util.module_from_spec(spec)
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    sys.modules[name] = module
+    with _located(file):
+        spec.loader.exec_module(module)
+    _build_of(module, file)
+    return Strategy(file, (module, *_neighbours(module, file.parent)))
+
+
+def _neighbours(module: ModuleType, folder: Path) -> list[ModuleType]:
+    return [
+        other
+        for name, other in sorted(sys.modules.items())
+        if other is not module
+        and name != "__main__"
+        and (origin := getattr(other, "__file__", None)) is not None
+        and Path(origin).parent == folder
+    ]
+
+
+def _build_of(module: ModuleType, file: Path) -> Callable[..., object]:
+    function = getattr(module, "build", None)
+    if not callable(function):
+        raise StrategyError(f"{file.name} has no function build; expected {SIGNATURE}")
+    return function  # type: ignore[no-any-return]
+
+
+def _check_parameters(
+    function: Callable[..., object], file: Path, parameters: Mapping[str, Any]
+) -> None:
+    signature = inspect.signature(function)
+    known = list(signature.parameters)[2:]
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    for name in parameters:
+        if name not in known and not takes_all:
+            raise BadParameter(
+                f"--set {name}: build of {file.name} has no such parameter"
+                f"{did_you_mean(name, known)}; it takes {', '.join(known) or 'none'}"
+            )
+    try:
+        signature.bind(None, None, **parameters)
+    except TypeError as error:
+        raise BadParameter(f"build of {file.name}: {error}; expected {SIGNATURE}") from None
+
+
+@contextmanager
+def _located(file: Path) -> Iterator[None]:
+    """Name the file and the line of whatever its code raises."""
+    try:
+        yield
+    except SyntaxError as error:
+        where = f"{Path(error.filename or file).name}:{error.lineno}"
+        raise StrategyError(f"{where}: {type(error).__name__}: {error.msg}") from error
+    except StreambtError as error:
+        raise type(error)(f"{_line(error, file)}: {error}") from error
+    except Exception as error:
+        message = f": {error}" if str(error) else ""
+        raise StrategyError(f"{_line(error, file)}: {type(error).__name__}{message}") from error
+
+
+def _line(error: BaseException, file: Path) -> str:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == file]
+    return f"{file.name}:{frames[-1].lineno}" if frames else file.name
