@@ -13,7 +13,7 @@ import inspect
 import numbers
 import sys
 import textwrap
-from enum import Enum
+from enum import Enum, EnumType
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,10 @@ def canonical(value: object, where: str) -> object:
     NumPy scalars become Python's, lists become tuples, members of an enum stay themselves.
     Raises BadParameter, which names `where`, for anything else.
     """
-    if value is None or isinstance(value, bool | str | Enum):
+    if isinstance(value, Enum):
+        canonical(value.value, where)
+        return value
+    if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, np.bool_):
         return bool(value)
@@ -53,9 +56,9 @@ def canonical(value: object, where: str) -> object:
 def text_of(value: object) -> str:
     """Return the text of a canonical value; 1, 1.0, True and '1' differ."""
     if isinstance(value, Enum):
-        return f"{type(value).__qualname__}.{value.name}"
+        return f"{type(value).__qualname__}.{value.name}={text_of(value.value)}"
     if isinstance(value, tuple):
-        return "(" + "".join(f"{text_of(item)}, " for item in value) + ")"
+        return f"({', '.join(map(text_of, value))})"
     return repr(value)
 
 
@@ -117,6 +120,8 @@ def _describe(value: object, name: str, seen: dict[int, str], owner: FunctionTyp
         return "{" + _describe_function(value, seen) + "}"
     where = f"{owner.__qualname__} uses {name!r} from outside, which"
     try:
+        if isinstance(value, EnumType):
+            return text_of(canonical(tuple(value), where))
         return text_of(canonical(value, where))
     except BadParameter as error:
         raise BadParameter(f"{error}; pass it to the function as a parameter") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from streambt_spark.core import python_functions, talib_functions
-from streambt_spark.core.causality import check_causal
+from streambt_spark.core.causality import check_causal, check_memory
 from streambt_spark.core.functions import M_MIN, Family, Function
 from streambt_spark.core.identity import identity_of
 from streambt_spark.core.python_functions import indicator
@@ -19,7 +19,16 @@ from streambt_spark.errors import BadParameter
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["M_MIN", "Family", "Function", "check_causal", "identity_of", "indicator", "resolve"]
+__all__ = [
+    "M_MIN",
+    "Family",
+    "Function",
+    "check_causal",
+    "check_memory",
+    "identity_of",
+    "indicator",
+    "resolve",
+]
 
 
 def resolve(func: str | Callable[..., Any], params: Mapping[str, object]) -> Function:

@@ -77,6 +77,7 @@ class PythonKernel:
     kwargs: Mapping[str, object]
     outputs: tuple[str, ...]
     lookback: int
+    declared: bool  # the user said how long the warm-up is
 
     def __call__(self, columns: Columns) -> Outputs:
         """Return the outputs as float64.
@@ -165,7 +166,9 @@ def bind(func: Callable[..., Any], params: Mapping[str, object]) -> Function:
         lookback=lookback,
         warmup=warmup,
         commutative=options.commutative,
-        kernel=PythonKernel(func, name, kwargs, options.outputs, lookback),
+        kernel=PythonKernel(
+            func, name, kwargs, options.outputs, lookback, options.warmup is not None
+        ),
     )
 
 

@@ -1,4 +1,10 @@
-"""Every function of TA-Lib by name: its parameters, inputs, outputs and warm-up."""
+"""Every function of TA-Lib by name: its parameters, inputs, outputs and warm-up.
+
+With these warm-ups the anchored values agree with those over full history, on 5,849 real daily bars
+of five stocks, to 1e-9 of the value, or near zero to 1e-9 of the function's median size. Limits:
+a candlestick pattern may flip where a bar ties with a running average (once in 29,245 bars, in
+CDLEVENINGSTAR); KAMA over a series without trends, such as volume, forgets too slowly (to 1e-3).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +37,7 @@ MA_TYPES: dict[str, int] = {
 """Kinds of moving average, by the name and by the number TA-Lib gives them."""
 
 _EXACT = """
-ADD DIV MULT SUB MAX MAXINDEX MIN MININDEX MINMAX MINMAXINDEX SUM
+ADD DIV MULT SUB MAX MIN MINMAX SUM
 ACOS ASIN ATAN CEIL COS COSH EXP FLOOR LN LOG10 SIN SINH SQRT TAN TANH
 AC AO APO AROON AROONOSC BOP CCI CMOU COPPOCK DPO ER FOSC FRACTAL IMI MACDEXT MFI MOM PPO QSTICK
 ROC ROCP ROCR ROCR100 STOCH STOCHF ULTOSC VHF VORTEX WILLR
