@@ -138,7 +138,8 @@ def test_every_talib_function_agrees_with_full_history(daily):
             if (symbol, name) in FLIPS:
                 assert count == FLIPS[symbol, name]
             else:
-                assert worst <= NEAR_ZERO.get(name, 0.0), (symbol, name, count, worst)
+                limit = 1e-9 if symbol == "generated" else NEAR_ZERO.get(name, 0.0)
+                assert worst <= limit, (symbol, name, count, worst)
 
 
 @pytest.mark.parametrize(("name", "params"), SLOW)
