@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from streambt_spark.core.trades import Fills, Trades
 
-MINOR_UNITS = 100
-"""Cents in one unit of currency."""
-
 CONVENTIONS = {
     "returns": "simple, session end to session end, the first against the initial cash",
     "annual_return": "compound: (final / initial) ** (periods_per_year / periods) - 1",
@@ -93,11 +90,14 @@ class Metrics:
     best_trade: int | None
     worst_trade: int | None
 
-    def as_dict(self) -> dict[str, object]:
-        """Return the figures ready for JSON: currency units, ISO times, days; with conventions."""
+    def as_dict(self, minor_units: int = 100) -> dict[str, object]:
+        """Return the figures ready for JSON: currency units, ISO times, days; with conventions.
+
+        `minor_units` is how many the currency's unit has.
+        """
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in _MONEY:
-            shown[name] = _scaled(shown[name], MINOR_UNITS)
+            shown[name] = _scaled(shown[name], minor_units)
         for name in _TIMES:
             shown[name] = _iso(shown[name])
         for name in _DURATIONS:
