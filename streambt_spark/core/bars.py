@@ -56,35 +56,47 @@ def interval_us(interval: str) -> int:
     return int(match[1]) * _UNITS_US[match[2]]
 
 
-def find_faults(
+FAULTS: tuple[Reason | None, ...] = (None, *Reason)
+"""A Reason by its code; 0 is no fault."""
+
+
+def fault_codes(
     ts: NDArray[np.int64],
-    fields: dict[str, NDArray[np.float64]],
+    fields: Mapping[str, NDArray[np.float64]],
     interval: str,
     *,
     allow_non_positive: bool = False,
-) -> NDArray[np.object_]:
-    """Return for every row its Reason, or None where the bar is valid.
+) -> NDArray[np.int8]:
+    """Return for every row a code into FAULTS, 0 where the bar is valid.
 
     `ts` is the start of the bar in UTC microseconds. The first rule a row breaks is its reason:
     finite, positive prices, low ≤ open and close ≤ high, volume ≥ 0, time on the interval's grid.
     """
     o, h, low, c, v = (fields[name] for name in FIELDS)
-    faults = np.full(len(ts), None, dtype=object)
-    finite = np.isfinite(o) & np.isfinite(h) & np.isfinite(low) & np.isfinite(c) & np.isfinite(v)
+    codes = np.zeros(len(ts), np.int8)
+    # A sum is finite only if all its terms are, but for prices near the end of the float range.
+    finite = np.isfinite(o + h + low + c + v)
     with np.errstate(invalid="ignore"):
-        rules = (
+        rules = [
             (Reason.NOT_FINITE, ~finite),
-            (Reason.NON_POSITIVE_PRICE, ~(np.minimum(np.minimum(o, h), np.minimum(low, c)) > 0)),
-            (Reason.LOW_ABOVE_BODY, low > np.minimum(o, c)),
-            (Reason.HIGH_BELOW_BODY, h < np.maximum(o, c)),
+            (Reason.LOW_ABOVE_BODY, (low > o) | (low > c)),
+            (Reason.HIGH_BELOW_BODY, (h < o) | (h < c)),
             (Reason.NEGATIVE_VOLUME, v < 0),
             (Reason.OFF_GRID, ts % interval_us(interval) != 0),
-        )
-    for reason, broken in rules:
-        if reason is Reason.NON_POSITIVE_PRICE and allow_non_positive:
-            continue
-        faults[broken & (faults == None)] = reason  # noqa: E711 - elementwise
-    return faults
+        ]
+        if not allow_non_positive:
+            rules.insert(1, (Reason.NON_POSITIVE_PRICE, ~((low > 0) & (o > 0) & (c > 0) & (h > 0))))
+    for reason, broken in reversed(rules):
+        if broken.any():
+            codes[broken] = FAULTS.index(reason)
+    return codes
+
+
+def find_faults(
+    ts: NDArray[np.int64], fields: Mapping[str, NDArray[np.float64]], interval: str
+) -> NDArray[np.object_]:
+    """Return for every row its Reason, or None where the bar is valid; see `fault_codes`."""
+    return np.array(FAULTS, dtype=object)[fault_codes(ts, fields, interval)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +169,7 @@ class ContentDigest:
         numbers = np.array([self._number.get(symbol, -1) for symbol in symbols], np.int32)
         columns = {"code": numbers[code] if len(code) else code, "ts": ts, **fields}
         for name, hashed in self._columns.items():
-            hashed.update(np.ascontiguousarray(columns[name]))
+            hashed.update(np.ascontiguousarray(columns[name]).data)
 
     def hexdigest(self) -> str:
         """Return the digest of all bars so far, in hexadecimal."""

@@ -1,0 +1,1 @@
+"""Where bars come from and are kept: files, frames, MongoDB, snapshots."""

@@ -125,7 +125,7 @@ class Snapshot:
         end_ts: int | None = None,
         symbols: Collection[str] | None = None,
     ) -> Bars:
-        """Return the bars in memory, ordered by (ts, symbol); raises NoData where there are none."""
+        """Return bars in memory, ordered by (ts, symbol); raises NoData where there are none."""
         columns = ["symbol", "ts", *FIELDS]
         batches = list(self.read(start_ts, end_ts, symbols, columns, dictionary=True))
         if not batches:

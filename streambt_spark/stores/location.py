@@ -84,7 +84,7 @@ class Location:
     def exists(self) -> bool:
         """Whether there is a file or folder (on S3: a key, or a key below)."""
         with self.guard("read"):
-            return self.filesystem.get_file_info(self.key).type != fs.FileType.NotFound
+            return bool(self.filesystem.get_file_info(self.key).type != fs.FileType.NotFound)
 
     def names(self) -> list[str]:
         """Return the sorted names directly below; none where there is no such folder."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -93,11 +93,13 @@ def times(column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
     return to_numpy(pc.cast(column, TIMESTAMP).cast(pa.int64()))
 
 
-def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[np.generic]:
+def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     """Return a column without nulls as one NumPy array, without a copy where there is one chunk."""
     if isinstance(column, pa.ChunkedArray):
-        return column.to_numpy()
-    return column.to_numpy(zero_copy_only=False)
+        array = column.to_numpy()
+    else:
+        array = column.to_numpy(zero_copy_only=False)
+    return np.asarray(array)
 
 
 def rebatch(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[pa.RecordBatch]:

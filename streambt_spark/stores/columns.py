@@ -1,0 +1,105 @@
+"""Which column of a source means what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streambt_spark.core.bars import FIELDS
+from streambt_spark.errors import BadColumns, ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "symbol": ("symbol", "ticker", "sym", "instrument", "asset", "code"),
+    "session": ("session", "trading_day", "tradingday"),
+    "ts": (
+        "ts",
+        "timestamp",
+        "datetime",
+        "date_time",
+        "open_time",
+        "opentime",
+        "time",
+        "date",
+        "dt",
+    ),
+    "open": ("open", "o", "open_price"),
+    "high": ("high", "h", "high_price"),
+    "low": ("low", "l", "low_price"),
+    "close": ("close", "c", "close_price"),
+    "volume": ("volume", "vol", "v"),
+}
+"""Column → the names it goes by, best first; case, spaces and hyphens do not matter."""
+
+
+def match_columns(
+    names: Sequence[str],
+    columns: Mapping[str, str] | None = None,
+    *,
+    symbol: str | None = None,
+    where: str = "the source",
+) -> dict[str, str]:
+    """Return column → name in the source, for symbol, session or ts, and the five numbers.
+
+    `columns` maps some of them to names explicitly; `symbol` stands for a missing symbol column.
+    A `date` beside a `time` column are found as `date` and `time`, to be joined. Raises
+    ConfigError for a key of `columns` that is no column of a bar, BadColumns for what is missing.
+    """
+    found = _explicit(names, columns or {}, where)
+    by_name: dict[str, str] = {}
+    for name in names:
+        by_name.setdefault(normal(name), name)
+    for column, aliases in ALIASES.items():
+        taken = set(found.values())
+        hits = (by_name[alias] for alias in aliases if by_name.get(alias) not in (None, *taken))
+        if column not in found and (hit := next(hits, None)) is not None:
+            found[column] = hit
+    if "session" in found and "session" not in (columns or {}) and "ts" in (columns or {}):
+        del found["session"]
+    if "session" in found:
+        found.pop("ts", None)
+    if (
+        normal(found.get("ts", "")) == "time"
+        and "date" in by_name
+        and not (columns or {}).get("ts")
+    ):
+        found |= {"date": by_name["date"], "time": found.pop("ts")}
+    return _complete(found, names, symbol, where)
+
+
+def normal(name: str) -> str:
+    """Return a column name without case, brackets and separators: `<Open Time>` → open_time."""
+    return str(name).strip().strip("<>").casefold().replace(" ", "_").replace("-", "_")
+
+
+def _explicit(names: Sequence[str], columns: Mapping[str, str], where: str) -> dict[str, str]:
+    for column, name in columns.items():
+        if column not in ALIASES:
+            known = ", ".join(ALIASES)
+            hint = did_you_mean(column, ALIASES)
+            raise ConfigError(f"a bar has no column {column!r}{hint}; map one of {known}")
+        if name not in names:
+            raise BadColumns(
+                f"{where} has no column {name!r} (mapped to {column}){did_you_mean(name, names)}; "
+                f"it has {', '.join(map(str, names))}"
+            )
+    return dict(columns)
+
+
+def _complete(
+    found: dict[str, str], names: Sequence[str], symbol: str | None, where: str
+) -> dict[str, str]:
+    missing = [name for name in FIELDS if name not in found]
+    if not {"session", "ts", "date"} & set(found):
+        missing.insert(0, "ts or session")
+    if "symbol" not in found and symbol is None:
+        missing.insert(0, "symbol")
+    if missing:
+        hint = "; or say which symbol it holds" if missing == ["symbol"] else ""
+        raise BadColumns(
+            f"{where} lacks {', '.join(missing)}: found {', '.join(map(str, names)) or 'none'}, "
+            "expected symbol, ts or session, open, high, low, close, volume (other names can be "
+            f"mapped){hint}"
+        )
+    return found

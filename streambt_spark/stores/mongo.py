@@ -1,0 +1,443 @@
+"""MongoDB as the system of record: bars by natural key, their revisions, and the quarantine."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+from bson import ObjectId
+from bson.codec_options import CodecOptions
+from pymongo import ASCENDING, InsertOne, MongoClient, UpdateOne
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    InvalidURI,
+    PyMongoError,
+    WTimeoutError,
+)
+from pymongo.write_concern import WriteConcern
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from streambt_spark.core.bars import FIELDS, SYMBOL, Bars, interval_us
+from streambt_spark.errors import ConfigError, DataError, StoreError, StoreUnavailable
+from streambt_spark.stores.intake import Checked, Counts
+from streambt_spark.stores.tables import BAR_SCHEMA, TIMESTAMP
+
+if TYPE_CHECKING:
+    from pymongo.collection import Collection as MongoCollection
+    from pymongo.database import Database
+
+    from streambt_spark.stores.intake import Intake
+
+T = TypeVar("T")
+Document = dict[str, Any]
+_Row = tuple[float, ...]
+_Key = tuple[str, int]
+
+_CHUNK_ROWS = 20_000
+_PAGE_ROWS = 50_000
+_ATTEMPTS = 8
+_DUPLICATE_KEY = 11000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TRANSIENT = (AutoReconnect, ConnectionFailure, WTimeoutError)
+
+
+class BarStore:
+    """Bars in a MongoDB database; a context manager.
+
+    `timeout` bounds, in seconds, how long an operation is tried again before StoreUnavailable.
+    Collections: `bars` (one document for each symbol, interval and ts), `bar_revisions` (what a
+    bar was before), `quarantine` (refused rows) and `snapshots` (the catalogue). Times are int64
+    UTC microseconds, beside a date for the eye, which MongoDB keeps to the millisecond.
+    """
+
+    def __init__(self, address: str, database: str = "streambt", *, timeout: float = 20.0) -> None:
+        self._timeout = timeout
+        self._shown = mask(address)
+        self._secret = _password(address)
+        milliseconds = max(int(timeout * 1000 / 4), 100)
+        try:
+            self._client: MongoClient[Document] = MongoClient(
+                address,
+                serverSelectionTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                socketTimeoutMS=max(int(timeout * 1000), 1000),
+                appname="streambt",
+            )
+        except (InvalidURI, ConfigurationError, ValueError) as error:
+            raise ConfigError(
+                f"MongoDB address {self._shown} is not understood: {self._clean(error)}; "
+                "write mongodb://host:27017"
+            ) from None
+        concern = WriteConcern(w="majority", j=True, wtimeout=max(int(timeout * 1000), 1000))
+        self._database: Database[Document] = self._client.get_database(
+            database, CodecOptions(tz_aware=True), write_concern=concern
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self.attempt(lambda: self._client.admin.command("ping"))
+            self._make_indexes()
+        except BaseException:
+            self._client.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def collection(self, name: str) -> MongoCollection[Document]:
+        """Return a collection of this database, with its write concern."""
+        return self._database[name]
+
+    def attempt(self, action: Callable[[], T]) -> T:
+        """Do an operation, again and again while the server cannot be reached.
+
+        Raises StoreUnavailable after at most eight attempts within the timeout, StoreError where
+        the server refuses; pymongo's own errors about existing keys pass. The action must be safe
+        to repeat.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(_TRANSIENT),
+            stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(self._timeout * 0.75),
+            wait=wait_random_exponential(multiplier=0.2, max=2),
+            reraise=True,
+        )
+        try:
+            return retrying(action)
+        except _TRANSIENT as error:
+            tries = retrying.statistics.get("attempt_number", 1)
+            raise StoreUnavailable(
+                f"MongoDB at {self._shown} did not answer in {tries} tries: "
+                f"{self._clean(error)}; start it or check the address"
+            ) from None
+        except (BulkWriteError, DuplicateKeyError):
+            raise
+        except PyMongoError as error:
+            raise StoreError(f"MongoDB at {self._shown} refused: {self._clean(error)}") from None
+
+    def ingest(self, source: Iterable[Checked] | Intake) -> Counts:
+        """Store checked rows and return what became of them; memory stays bounded.
+
+        A bar that is stored already is a duplicate; one with other values becomes the current
+        revision, after the old one is kept. Doing it again after a crash ends in the same store.
+        """
+        from streambt_spark.stores.intake import Intake
+
+        if isinstance(source, Intake):
+            row = np.arange(1, len(source.bars) + 1)
+            source = [Checked("", source.bars, row, source.quarantine, True)]
+        counts = Counts()
+        for checked in source:
+            for start in range(0, len(checked.bars), _CHUNK_ROWS):
+                counts += self._ingest_bars(checked.bars.take(slice(start, start + _CHUNK_ROWS)))
+            counts += self._ingest_quarantine(checked)
+        return counts
+
+    def count(
+        self,
+        interval: str,
+        symbols: Collection[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> int:
+        """Return how many bars there are with start ≤ ts < end (UTC µs)."""
+        query = _query(interval, symbols, start, end)
+        return self.attempt(lambda: self.collection("bars").count_documents(query))
+
+    def symbols(self, interval: str) -> list[str]:
+        """Return the sorted symbols that have bars of an interval."""
+        query = _query(interval, None, None, None)
+        return sorted(self.attempt(lambda: self.collection("bars").distinct("symbol", query)))
+
+    def read(
+        self,
+        interval: str,
+        symbols: Collection[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the bars with start ≤ ts < end (UTC µs) as BAR_SCHEMA, ordered by (ts, symbol)."""
+        query = _query(interval, symbols, start, end)
+        names = ("symbol", "ts", *FIELDS)
+        projection = {"_id": 0, **dict.fromkeys(names, 1)}
+        after = query
+        while page := self.attempt(partial(self._page, after, projection)):
+            columns: Document = {name: [document[name] for document in page] for name in names}
+            yield _batch(columns, interval)
+            last = page[-1]
+            later = [
+                {"ts": last["ts"], "symbol": {"$gt": last["symbol"]}},
+                {"ts": {"$gt": last["ts"]}},
+            ]
+            after = {**query, "$or": later}
+            if len(page) < _PAGE_ROWS:
+                return
+
+    def quarantined(self, interval: str | None = None) -> Iterator[Document]:
+        """Yield the refused rows: source, row, symbol, ts, reason, raw, interval."""
+        query = {} if interval is None else {"interval": interval}
+        sort = [("source", ASCENDING), ("row", ASCENDING), ("_id", ASCENDING)]
+        cursor = self.attempt(
+            lambda: list(self.collection("quarantine").find(query, {"_id": 0}).sort(sort))
+        )
+        yield from cursor
+
+    def revisions(self, symbol: str, interval: str, ts: int) -> list[Document]:
+        """Return what a bar (ts in UTC µs) was before, oldest first, with revision numbers."""
+        query = {"symbol": _symbol(symbol), "interval": interval, "ts": int(ts)}
+        old = self.collection("bar_revisions")
+        return self.attempt(lambda: list(old.find(query, {"_id": 0}).sort("revision", ASCENDING)))
+
+    def _page(self, query: Document, projection: Document) -> list[Document]:
+        cursor = self.collection("bars").find(query, projection)
+        return list(cursor.sort([("ts", 1), ("symbol", 1)]).limit(_PAGE_ROWS))
+
+    def _make_indexes(self) -> None:
+        key = [("symbol", 1), ("interval", 1), ("ts", 1)]
+        order = [("interval", 1), ("ts", 1), ("symbol", 1)]
+        bars, old = self.collection("bars"), self.collection("bar_revisions")
+        version = [("name", 1), ("version", 1)]
+        catalogue = self.collection("snapshots")
+        self.attempt(lambda: bars.create_index(key, unique=True, name="natural_key"))
+        self.attempt(lambda: bars.create_index(order, name="time_order"))
+        self.attempt(
+            lambda: old.create_index([*key, ("revision", 1)], unique=True, name="natural_key")
+        )
+        self.attempt(lambda: catalogue.create_index(version, unique=True, name="natural_key"))
+
+    def _ingest_bars(self, bars: Bars) -> Counts:
+        chains = _chains(bars)
+        stored = self._stored(chains, bars.interval)
+        fresh = {k: rows[0] for k, rows in chains.items() if len(rows) == 1 and k not in stored}
+        lost = self._insert(fresh, bars.interval)
+        added = len(fresh) - len(lost)
+        rest = {key: rows for key, rows in chains.items() if key in lost or key not in fresh}
+        stored |= self._stored(lost, bars.interval)
+        return Counts(read=added, accepted=added) + self._revise(rest, stored, bars.interval)
+
+    def _insert(self, rows: Mapping[_Key, _Row], interval: str) -> set[_Key]:
+        """Insert new bars and return the keys that another writer has taken meanwhile."""
+        documents = [
+            {"_id": ObjectId(), **_document(key, interval, row, 0)} for key, row in rows.items()
+        ]
+        clashes = [documents[at] for at in self._bulk("bars", [InsertOne(d) for d in documents])]
+        ours = {(d["symbol"], d["ts"]): d["_id"] for d in clashes}
+        # After a lost reply the second attempt meets what the first one wrote: those are ours.
+        stored = self._stored(ours, interval)
+        return {key for key, identity in ours.items() if stored[key]["_id"] != identity}
+
+    def _stored(self, keys: Collection[_Key], interval: str) -> dict[_Key, Document]:
+        """Return the stored bars of these keys."""
+        if not keys:
+            return {}
+        times = sorted({ts for _, ts in keys})
+        symbols = {symbol for symbol, _ in keys}
+        query = _query(interval, symbols, times[0], times[-1] + 1)
+        most = 4 * len(keys)
+        bars = self.collection("bars")
+        near = self.attempt(lambda: bars.count_documents(query, limit=most))
+        if not near:
+            return {}
+        if near == most:  # the keys lie thinly among the stored bars
+            query["ts"] = {"$in": times}
+        found = self.attempt(lambda: list(bars.find(query)))
+        wanted = keys if isinstance(keys, dict | set) else set(keys)
+        return {key: d for d in found if (key := (d["symbol"], d["ts"])) in wanted}
+
+    def _revise(
+        self, chains: Mapping[_Key, list[_Row]], stored: Mapping[_Key, Document], interval: str
+    ) -> Counts:
+        old: list[Document] = []
+        new: list[tuple[int | None, Document]] = []
+        counts = Counts()
+        for key, rows in chains.items():
+            current = stored.get(key)
+            history, revised = _history(key, interval, rows, current)
+            base = None if current is None else int(current["revision"])
+            if history and history[-1] is not current:
+                new.append((base, history.pop()))
+                old.extend(history)
+            accepted = revised + (current is None)
+            counts += Counts(
+                read=len(rows), accepted=accepted, duplicate=len(rows) - accepted, revised=revised
+            )
+        self._keep(old)
+        self._replace(new)
+        self._verify([document for _, document in new], interval)
+        return counts
+
+    def _keep(self, documents: Collection[Document]) -> None:
+        names = ("symbol", "interval", "ts", "revision")
+        updates = []
+        for document in documents:
+            values = {name: value for name, value in document.items() if name != "_id"}
+            key = {name: values.pop(name) for name in names}
+            updates.append(UpdateOne(key, {"$setOnInsert": values}, upsert=True))
+        self._bulk("bar_revisions", updates)
+
+    def _replace(self, changes: Collection[tuple[int | None, Document]]) -> None:
+        updates = []
+        for base, document in changes:
+            key = {name: document[name] for name in ("symbol", "interval", "ts")}
+            values = {name: value for name, value in document.items() if name not in key}
+            match = {**key, "revision": values["revision"] if base is None else base}
+            updates.append(UpdateOne(match, {"$set": values}, upsert=base is None))
+        self._bulk("bars", updates)
+
+    def _verify(self, documents: Collection[Document], interval: str) -> None:
+        written = {(d["symbol"], d["ts"]): _row(d) for d in documents}
+        stored = self._stored(written, interval)
+        if other := [key for key, row in written.items() if _row(stored[key]) != row]:
+            raise StoreError(
+                f"another writer changed {len(other)} of the same bars meanwhile, the first is "
+                f"{other[0][0]} at {other[0][1]} µs; ingest again"
+            )
+
+    def _ingest_quarantine(self, checked: Checked) -> Counts:
+        rows = checked.quarantine.select(["row", "symbol", "reason", "raw"]).to_pylist()
+        times = checked.quarantine["ts"].cast(pa.int64()).to_pylist()
+        interval = checked.bars.interval
+        documents = []
+        for row, ts in zip(rows, times, strict=True):
+            text = "\n".join(
+                map(str, (checked.where, interval, row["row"], row["reason"], row["raw"]))
+            )
+            key = hashlib.sha256(text.encode()).hexdigest()
+            place = {"source": checked.where, "interval": interval}
+            documents.append({"_id": key, **place, **row, "ts": ts})
+        for start in range(0, len(documents), _CHUNK_ROWS):
+            part = documents[start : start + _CHUNK_ROWS]
+            self._bulk("quarantine", [InsertOne(document) for document in part])
+        return Counts(read=len(rows), rejected=len(rows))
+
+    def _bulk(self, name: str, writes: list[InsertOne[Document]] | list[UpdateOne]) -> list[int]:
+        """Write unordered and return which writes met a key that exists."""
+        if not writes:
+            return []
+        target = self.collection(name)
+        try:
+            self.attempt(lambda: target.bulk_write(writes, ordered=False))
+        except BulkWriteError as error:
+            details: Document = dict(error.details or {})
+            errors = details.get("writeErrors", [])
+            others = [e for e in errors if e["code"] != _DUPLICATE_KEY]
+            others.extend(details.get("writeConcernErrors", []))
+            if others:
+                cause = self._clean(others[0].get("errmsg", others[0]))
+                raise StoreError(f"MongoDB at {self._shown} refused a write: {cause}") from None
+            return [int(e["index"]) for e in errors]
+        return []
+
+    def _clean(self, error: object) -> str:
+        text = " ".join(str(error).split()).partition(" (configured timeouts")[0][:300]
+        return text.replace(self._secret, "***") if self._secret else text
+
+
+def mask(address: str) -> str:
+    """Return an address without its password."""
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", address)
+
+
+def _password(address: str) -> str:
+    match = re.search(r"://[^:/@]*:([^/]*)@", address)
+    return unquote(match[1]) if match else ""
+
+
+def _symbol(symbol: str) -> str:
+    if not isinstance(symbol, str) or not SYMBOL.fullmatch(symbol):
+        raise DataError(f"symbol {str(symbol)[:40]!r} is not valid; write one such as AAPL")
+    return symbol
+
+
+def _query(
+    interval: str, symbols: Collection[str] | None, start: int | None, end: int | None
+) -> Document:
+    interval_us(interval)
+    query: Document = {"interval": interval}
+    if symbols is not None:
+        query["symbol"] = {"$in": sorted(_symbol(symbol) for symbol in symbols)}
+    bounds = {"$gte": start, "$lt": end}
+    if limits := {op: int(ts) for op, ts in bounds.items() if ts is not None}:
+        query["ts"] = limits
+    return query
+
+
+def _batch(columns: Document, interval: str) -> pa.RecordBatch:
+    rows = len(columns["ts"])
+    arrays = [
+        pa.array(columns["symbol"], pa.string()),
+        pa.array(columns["ts"], pa.int64()).cast(TIMESTAMP),
+        *(pa.array(columns[name], pa.float64()) for name in FIELDS),
+        pa.repeat(interval, rows),
+        pa.nulls(rows, pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=BAR_SCHEMA)
+
+
+def _chains(bars: Bars) -> dict[_Key, list[_Row]]:
+    """Return key → its values in order of arrival, for rows in order of arrival."""
+    keys = zip((bars.symbols[i] for i in bars.code.tolist()), bars.ts.tolist(), strict=True)
+    values = zip(*(getattr(bars, name).tolist() for name in FIELDS), strict=True)
+    chains: dict[_Key, list[_Row]] = {}
+    for key, row in zip(keys, values, strict=True):
+        chains.setdefault(key, []).append(row)
+    return chains
+
+
+def _document(key: _Key, interval: str, row: _Row, revision: int) -> Document:
+    symbol, ts = key
+    return {
+        "symbol": symbol,
+        "interval": interval,
+        "ts": ts,
+        "at": _EPOCH + timedelta(microseconds=ts),
+        **dict(zip(FIELDS, row, strict=True)),
+        "revision": revision,
+    }
+
+
+def _history(
+    key: _Key, interval: str, rows: list[_Row], current: Document | None
+) -> tuple[list[Document], int]:
+    """Return a bar's states from the stored one on, the last being the new one; and revisions.
+
+    Where the last of the rows is what is stored, all of them were seen before.
+    """
+    states = [] if current is None else [current]
+    if current is not None and _row(current) == rows[-1]:
+        return states, 0
+    revised = 0
+    for row in rows:
+        if states and _row(states[-1]) == row:
+            continue
+        revised += bool(states)
+        revision = states[-1]["revision"] + 1 if states else 0
+        states.append(_document(key, interval, row, revision))
+    return states, revised
+
+
+def _row(document: Document) -> _Row:
+    return tuple(document[name] for name in FIELDS)

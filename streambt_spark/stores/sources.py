@@ -1,0 +1,233 @@
+"""Raw rows from wherever users keep bars: files, frames, lists and Arrow tables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pc_csv
+import pyarrow.dataset as ds
+
+from streambt_spark.core.bars import FIELDS, interval_us
+from streambt_spark.errors import BadColumns, DataError, NoData, SourceNotFound
+from streambt_spark.stores.columns import match_columns
+from streambt_spark.stores.frames import frame_to_table, records_to_table
+from streambt_spark.stores.location import Location
+from streambt_spark.stores.times import zone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+Source: TypeAlias = str | os.PathLike[str] | pd.DataFrame | pa.Table | list[Any]
+
+_BLOCK_BYTES = 16 << 20
+_BATCH_ROWS = 262_144
+_LONGEST_ROW = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawBatch:
+    """Rows as their source wrote them, under the names that bars have.
+
+    `columns` holds symbol, time and the five numbers, of any type; `original` the rows as they
+    came; `row` their numbers in the source, from 1. A `malformed` row could not be cut into
+    columns: its number and text.
+    """
+
+    interval: str
+    tz: str
+    session: bool
+    where: str
+    columns: pa.Table
+    original: pa.Table
+    row: NDArray[np.int64]
+    malformed: tuple[tuple[int, str], ...] = ()
+
+
+def read_source(
+    source: Source,
+    *,
+    interval: str,
+    columns: Mapping[str, str] | None = None,
+    tz: str | None = None,
+    symbol: str | None = None,
+    symbols: Iterable[str] | None = None,
+) -> Iterator[RawBatch]:
+    """Yield the rows of a CSV(.gz) or Parquet file, a folder of Parquet, a snapshot, a pandas
+    frame, a list of dicts or an Arrow table, a bounded number at a time.
+
+    `columns` maps column → name in the source; `tz` is the zone of times that state none (the
+    machine's own by default); `symbol` names the symbol of a source without such a column;
+    `symbols` keeps only those. Raises SourceNotFound, BadColumns, NoData for an empty source,
+    DataError where a file cannot be decoded, ConfigError for a bad option.
+    """
+    interval_us(interval)
+    time_zone = zone(tz)
+    wanted = None if symbols is None else sorted({s.strip().upper() for s in symbols})
+    if symbol is None and wanted is not None and len(wanted) == 1:
+        symbol = wanted[0]
+    where = _describe(source)
+    start = 1
+    mapping: dict[str, str] | None = None
+    for table, bad in _tables(source, where):
+        if mapping is None:
+            mapping = match_columns(table.column_names, columns, symbol=symbol, where=where)
+        lost = np.array([number for number, _ in bad], np.int64)
+        row = _numbers(start, table.num_rows, lost)
+        start += table.num_rows + len(lost)
+        canonical = _canonical(table, mapping, symbol)
+        if wanted is not None:
+            keep = _wanted(canonical["symbol"], wanted)
+            canonical, table = canonical.filter(keep), table.filter(keep)
+            row = row[keep.to_numpy(zero_copy_only=False)]
+        session = "session" in mapping
+        yield RawBatch(interval, time_zone, session, where, canonical, table, row, tuple(bad))
+    if mapping is None:
+        raise NoData(f"{where} is empty; expected a header and at least one bar")
+
+
+def _describe(source: Source) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return {list: "the list", pd.DataFrame: "the frame", pa.Table: "the table"}.get(
+        type(source), "the source"
+    )
+
+
+def _numbers(start: int, rows: int, lost: NDArray[np.int64]) -> NDArray[np.int64]:
+    numbers = np.arange(start, start + rows + len(lost))
+    return numbers[~np.isin(numbers, lost)] if len(lost) else numbers
+
+
+def _canonical(table: pa.Table, mapping: Mapping[str, str], symbol: str | None) -> pa.Table:
+    if "date" in mapping:
+        texts = [pc.cast(table[mapping[name]], pa.string()) for name in ("date", "time")]
+        time = pc.binary_join_element_wise(*texts, " ")
+    else:
+        time = table[mapping.get("session") or mapping["ts"]]
+    name = mapping.get("symbol")
+    symbols = table[name] if name else pa.array([symbol] * table.num_rows, pa.string())
+    numbers = {field: table[mapping[field]] for field in FIELDS}
+    return pa.table({"symbol": symbols, "time": time, **numbers})
+
+
+def _wanted(column: pa.ChunkedArray, wanted: list[str]) -> pa.Array:
+    """Return which rows to keep: the wanted symbols, and those whose symbol cannot be told."""
+    texts = pc.utf8_upper(pc.utf8_trim_whitespace(column.cast(pa.string())))
+    told = pc.match_substring_regex(texts, r"^[@A-Z0-9]").fill_null(False)
+    keep = pc.or_(pc.is_in(texts, pa.array(wanted, pa.string())), pc.invert(told))
+    return keep.combine_chunks() if isinstance(keep, pa.ChunkedArray) else keep
+
+
+_Bad = list[tuple[int, str]]
+
+
+def _tables(source: Source, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
+    if isinstance(source, pd.DataFrame):
+        return _sliced(frame_to_table(source))
+    if isinstance(source, pa.Table):
+        return _sliced(source)
+    if isinstance(source, list):
+        return _records(source)
+    if isinstance(source, str | os.PathLike):
+        return _file(Location.of(source), where)
+    raise BadColumns(
+        f"bars of type {type(source).__name__} are not understood; give a path, a pandas "
+        "DataFrame, a list of dicts or a pyarrow Table"
+    )
+
+
+def _sliced(table: pa.Table) -> Iterator[tuple[pa.Table, _Bad]]:
+    for start in range(0, max(table.num_rows, 1), _BATCH_ROWS):
+        yield table.slice(start, _BATCH_ROWS), []
+
+
+def _records(records: list[Any]) -> Iterator[tuple[pa.Table, _Bad]]:
+    if records:
+        yield from _sliced(records_to_table(records))
+
+
+def _file(place: Location, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
+    if not place.exists():
+        raise SourceNotFound(f"no such file or folder: {where}; check the path")
+    name = place.text.lower()
+    try:
+        if name.endswith((".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")):
+            yield from _csv(place, where)
+        else:
+            yield from _parquet(place, where)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, EOFError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise DataError(f"{where} cannot be read: {cause}; expected CSV(.gz) or Parquet") from error
+
+
+def _csv(place: Location, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
+    compression = "gzip" if place.text.lower().endswith(".gz") else None
+    names, delimiter = _header(place, compression)
+    if not names:
+        raise NoData(f"{where} is empty; expected a header and at least one bar")
+    bad: _Bad = []
+
+    def note(row: Any) -> str:
+        bad.append((row.number - 1, row.text[:_LONGEST_ROW]))  # the header is line 1
+        return "skip"
+
+    with place.filesystem.open_input_stream(place.key, compression=compression) as stream:
+        reader = pc_csv.open_csv(
+            stream,
+            pc_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+            pc_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=note),
+            pc_csv.ConvertOptions(
+                column_types={name: pa.binary() for name in names}, strings_can_be_null=False
+            ),
+        )
+        while True:
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                break
+            found, bad[:] = list(bad), []
+            yield _decoded(batch), found
+        if bad:
+            yield pa.table({name: pa.array([], pa.string()) for name in names}), bad
+
+
+def _header(place: Location, compression: str | None) -> tuple[list[str], str]:
+    with place.filesystem.open_input_stream(place.key, compression=compression) as stream:
+        head = stream.read(1 << 16).decode("utf-8-sig", "replace")
+    line = next(iter(head.splitlines()), "")
+    delimiter = max(",;\t|", key=line.count)
+    return [n.strip().strip('"') for n in line.split(delimiter)] if line.strip() else [], delimiter
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.Table:
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            columns[name] = column.cast(pa.string())
+        except pa.ArrowInvalid:  # some cell is no UTF-8: only its row shall suffer
+            texts = [b.decode("utf-8", "replace") for b in column.to_pylist()]
+            columns[name] = pa.array(texts, pa.string())
+    return pa.table(columns)
+
+
+def _parquet(place: Location, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
+    from streambt_spark.stores import lake, manifest
+
+    if manifest.committed(place):
+        batches = lake.open_snapshot(place.text).read()
+    else:
+        data = ds.dataset(place.key, format="parquet", filesystem=place.filesystem)
+        if not data.files:
+            raise NoData(f"folder {where} holds no Parquet file")
+        batches = data.to_batches(batch_size=_BATCH_ROWS)
+    while group := list(islice(batches, 4)):
+        yield pa.Table.from_batches(group), []
