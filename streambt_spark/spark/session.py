@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from streambt_spark.errors import SetupError
@@ -42,6 +44,7 @@ SETTINGS: dict[str, str] = {
 }
 """What every session of ours has, unless the caller's `conf` says otherwise."""
 
+_CONTEXT_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 _NOISE = ("Using incubator modules", "Picked up JAVA_TOOL_OPTIONS", "Picked up _JAVA_OPTIONS")
 _jvm_jars: frozenset[Path] = frozenset()
 
@@ -86,6 +89,8 @@ def _active() -> SparkSession | None:
 def _start(
     app: str, addresses: tuple[str, ...], kafka: bool, master: str | None, conf: dict[str, str]
 ) -> SparkSession:
+    for name in _CONTEXT_LOGGERS:  # they print an exception's stack that is raised anyway
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
     packages = coordinates(addresses, kafka=kafka)
     settings = {"spark.app.name": app, **SETTINGS, **_s3a(addresses)}
     master = master or conf.get("spark.master") or os.environ.get("SPARK_MASTER")
