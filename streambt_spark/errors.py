@@ -34,7 +34,7 @@ from collections.abc import Collection
 
 
 class StreambtError(Exception):
-    """The root of all errors this package raises on purpose; `exit_code` is what the CLI exits with."""
+    """The root of all errors raised on purpose; `exit_code` is what the CLI exits with."""
 
     exit_code: int = 1
 

@@ -1,0 +1,1 @@
+"""The domain, pure: bars, indicators, orders, fills and the ledger, without Spark or I/O."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streambt_spark.core import broker
+from streambt_spark.core.bars import FAULTS
 from streambt_spark.core.broker import open_account
 from streambt_spark.core.features import Features, evaluate, open_features
 from streambt_spark.core.graph import BARS, Ref
@@ -19,7 +20,6 @@ from streambt_spark.core.kernel import Account
 from streambt_spark.core.ledger import DTYPES, NULL, REASONS, Events, Kind
 from streambt_spark.core.slices import (
     Buffer,
-    Mark,
     Panel,
     Release,
     Rows,
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streambt_spark.core.plan import Plan
+
+
+_FAULT_REASONS = np.array([REASONS.index(fault) for fault in FAULTS], np.int8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,22 +96,19 @@ def _pulse(
 
 
 def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
-    told = [
-        (Kind.LATE, release.late, "late"),
-        (Kind.DUPLICATE, release.duplicate, "duplicate"),
+    told: list[tuple[Kind, Rows, int | NDArray[np.int8]]] = [
+        (Kind.LATE, release.late, REASONS.index("late")),
+        (Kind.DUPLICATE, release.duplicate, REASONS.index("duplicate")),
+        (Kind.REJECTED, release.rejected, _FAULT_REASONS[release.rejected.fault]),
     ]
-    malformed = release.rejected.mark == Mark.MALFORMED
-    told.append((Kind.REJECTED, release.rejected.take(malformed), "malformed"))
-    told.append((Kind.REJECTED, release.rejected.take(~malformed), "unknown_symbol"))
-    read = int(((rows.mark == Mark.BAR) | (rows.mark == Mark.MALFORMED)).sum())
     counts = {
-        "read": read,
+        "read": release.read,
         "accepted": release.accepted,
         "late": len(release.late),
         "duplicate": len(release.duplicate),
         "rejected": len(release.rejected),
     }
-    if not read and not end:
+    if not release.read and not end:
         return Events.empty()
     last = int(release.panel.ts[-1]) if len(release.panel.ts) else int(rows.ts.max(initial=0))
     columns = [_set_aside(kind, group, reason) for kind, group, reason in told if len(group)]
@@ -121,12 +121,12 @@ def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
     return Events(**numbered)
 
 
-def _set_aside(kind: Kind, group: Rows, reason: str) -> Events:
+def _set_aside(kind: Kind, group: Rows, reason: int | NDArray[np.int8]) -> Events:
     columns = _blank(len(group))
     columns["ts"][:] = group.ts
     columns["symbol"][:] = group.code
     columns["kind"][:] = kind
-    columns["reason"][:] = REASONS.index(reason)
+    columns["reason"][:] = reason
     return Events(**columns)
 
 

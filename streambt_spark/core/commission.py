@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -15,8 +16,6 @@ from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-CommissionLike = "Commission | Rate | float | str | Mapping[str, object] | Sequence[object]"
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _FLAT = re.compile(rf"^{_NUMBER}$")
@@ -123,20 +122,20 @@ def _parse_text(text: str) -> Rate:
     raise _bad(text)
 
 
-def _tiers(value: Sequence[object]) -> Rate:
-    tiers: list[Tier] = []
-    minimum = 0.0
-    for item in value:
-        last = tiers[-1].below if tiers else 0.0
-        below, rate = (math.inf, _rate(item)) if not _is_pair(item) else (item[0], _rate(item[1]))  # type: ignore[index]
-        if isinstance(below, str) or not float(below) > last or len(rate.tiers) != 1:  # type: ignore[arg-type]
-            raise _bad(value)
-        tier = rate.tiers[0]
-        tiers.append(Tier(float(below), tier.flat, tier.percent, tier.per_share))  # type: ignore[arg-type]
-        minimum = max(minimum, rate.minimum)
-    if tiers[-1].below != math.inf:
+def _tiers(value: Sequence[Any]) -> Rate:
+    """Return the rate of [[below, rate], …, rate]: ascending bounds, the last without one."""
+    bounds = [item[0] if _is_pair(item) else math.inf for item in value]
+    rates = [_rate(item[1] if _is_pair(item) else item) for item in value]
+    numbers = all(isinstance(bound, int | float) for bound in bounds)
+    if not numbers or any(len(rate.tiers) != 1 for rate in rates):
         raise _bad(value)
-    return Rate(tuple(tiers), minimum)
+    if bounds[-1] != math.inf or any(low >= high for low, high in pairwise((0.0, *bounds))):
+        raise _bad(value)
+    tiers = tuple(
+        replace(rate.tiers[0], below=float(bound))
+        for bound, rate in zip(bounds, rates, strict=True)
+    )
+    return Rate(tiers, max(rate.minimum for rate in rates))
 
 
 def _is_pair(item: object) -> bool:
@@ -162,4 +161,4 @@ def charge(
     fee = table[side, k, 1] + table[side, k, 2] * value + table[side, k, 3] * quantity
     fee = max(fee, bounds[side, 0])
     fee = min(fee, bounds[side, 1])
-    return min(fee, bounds[side, 2] * value)
+    return float(min(fee, bounds[side, 2] * value))

@@ -153,7 +153,7 @@ def _keeps(long: bool, held: int, sizing: int, allow_short: bool) -> bool:
 
 @njit(cache=True)
 def _lot_value(s: int, price: float, settings: Terms) -> float:
-    return settings.unit[s] * price
+    return float(settings.unit[s] * price)
 
 
 @njit(cache=True)
@@ -338,7 +338,7 @@ def _shortfall(
         if held < 0:
             quoted = price if k == s else account.mark[k]
             shorts += round_minor(-held * _lot_value(k, quoted, settings) * settings.minor)
-    return 2 * shorts - (account.registers[MONEY] + amount)
+    return int(2 * shorts - (account.registers[MONEY] + amount))
 
 
 @njit(cache=True)

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streambt_spark.core.bars import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -71,11 +73,10 @@ REASONS: tuple[str | None, ...] = (
     "allocation_raised",
     "late",
     "duplicate",
-    "unknown_symbol",
-    "malformed",
     "read",
     "accepted",
     "rejected",
+    *Reason,
 )
 """Reason texts by code: a kernel writes the code, the ledger the text."""
 

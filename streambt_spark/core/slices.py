@@ -7,13 +7,13 @@ depend on each symbol's own order only, never on how its rows were batched or in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.bars import FIELDS
+from streambt_spark.core.bars import FAULTS, FIELDS, Reason, fault_codes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,17 +30,21 @@ class Mark(IntEnum):
     BAR = 0
     HEARTBEAT = 1
     END = 2
-    MALFORMED = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """N rows of the stream. `code` is -1 for 'every symbol' (a mark) or an unknown one (a bar)."""
+    """N rows of the stream.
+
+    `code` is -1 for 'every symbol' (a mark) or an unknown one (a bar); `fault` is a code into
+    FAULTS, 0 for a row that may be used.
+    """
 
     code: NDArray[np.int32]
     ts: NDArray[np.int64]
     seq: NDArray[np.int64]
     mark: NDArray[np.int8]
+    fault: NDArray[np.int8]
     open: NDArray[np.float64]
     high: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -102,6 +106,7 @@ class Release:
     """What `advance` did with the rows: the slices to process, and those set aside."""
 
     panel: Panel
+    read: int
     accepted: int
     late: Rows
     duplicate: Rows
@@ -122,6 +127,7 @@ def rows_of_bars(bars: Bars | None) -> Rows:
         np.empty(0, np.int64) if bars is None else bars.ts,
         np.zeros(n, np.int64),
         np.zeros(n, np.int8),
+        np.zeros(n, np.int8),
         *columns,
     )
 
@@ -134,32 +140,47 @@ def rows_of_mark(mark: Mark, ts: int) -> Rows:
         np.full(1, ts, np.int64),
         np.zeros(1, np.int64),
         np.full(1, mark, np.int8),
+        np.zeros(1, np.int8),
         *(zero,) * 5,
     )
+
+
+def screen(rows: Rows, interval: str) -> Rows:
+    """Return the rows with a fault set on each bar that is invalid or of no symbol."""
+    fields = {name: getattr(rows, name) for name in FIELDS}
+    faults = fault_codes(rows.ts, fields, interval)
+    faults[rows.code < 0] = FAULTS.index(Reason.UNKNOWN_SYMBOL)
+    faults[rows.mark != Mark.BAR] = 0
+    return replace(rows, fault=np.where(rows.fault != 0, rows.fault, faults))
 
 
 def advance(buffer: Buffer, rows: Rows, symbols: tuple[str, ...]) -> tuple[Buffer, Release]:
     """Take in rows and release the slices that are now complete.
 
-    A bar at or before the last released slice is late; a second bar of the same (symbol, ts) is a
-    duplicate, the first to arrive stays (within one call: the lowest `seq`); a bar of no symbol of
-    the universe, or a row that could not be parsed, is rejected.
+    A row with a fault is rejected; a bar at or before the last released slice is late; a second
+    bar of the same (symbol, ts) is a duplicate, the first to arrive stays (within one call: the
+    lowest `seq`).
     """
-    is_bar = rows.mark == Mark.BAR
-    known = is_bar & (rows.code >= 0)
-    on_time = known & (rows.ts > buffer.released)
-    rejected = rows.take((is_bar & ~known) | (rows.mark == Mark.MALFORMED))
-    late = rows.take(known & ~on_time)
-    seen = _seen(buffer.seen, rows, known)
-    pending, duplicate = _merge(buffer.pending, rows.where(on_time))
-    accepted = int(on_time.sum()) - len(duplicate)
+    sound = rows.fault == 0
+    bars = (
+        rows if sound.all() and not rows.mark.any() else rows.take(sound & (rows.mark == Mark.BAR))
+    )
+    on_time = bars.ts > buffer.released
+    seen = _seen(buffer.seen, bars, rows)
+    pending, duplicate = _merge(buffer.pending, bars.where(on_time), len(symbols))
     horizon = int(seen.min()) if len(seen) else NEVER
     due = int(np.searchsorted(pending.ts, horizon, side="right"))
-    ready = pending.take(slice(0, due))
+    ready, rest = pending.take(slice(0, due)), pending.take(slice(due, None))
     released = max(buffer.released, int(ready.ts[-1])) if due else buffer.released
-    rest = pending.take(slice(due, None))
-    panel = _panel(ready, symbols)
-    return Buffer(seen, released, rest), Release(panel, accepted, late, duplicate, rejected)
+    release = Release(
+        panel=_panel(ready, symbols),
+        read=len(bars) + int((~sound).sum()),
+        accepted=int(on_time.sum()) - len(duplicate),
+        late=bars.take(~on_time),
+        duplicate=duplicate,
+        rejected=rows.take(~sound),
+    )
+    return Buffer(seen, released, rest), release
 
 
 def has_ended(buffer: Buffer) -> bool:
@@ -167,30 +188,47 @@ def has_ended(buffer: Buffer) -> bool:
     return bool((buffer.seen == ENDED).all())
 
 
-def _seen(seen: NDArray[np.int64], rows: Rows, known: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _seen(seen: NDArray[np.int64], bars: Rows, rows: Rows) -> NDArray[np.int64]:
     seen = seen.copy()
-    mark = rows.mark
-    told = known | ((rows.code >= 0) & ((mark == Mark.HEARTBEAT) | (mark == Mark.END)))
-    until = np.where(mark == Mark.END, ENDED, rows.ts)
-    np.maximum.at(seen, rows.code[told], until[told])
-    for_all = (rows.code < 0) & ((mark == Mark.HEARTBEAT) | (mark == Mark.END))
-    if for_all.any():
-        np.maximum(seen, until[for_all].max(), out=seen)
+    np.maximum.at(seen, bars.code, bars.ts)
+    for at in np.flatnonzero((rows.mark != Mark.BAR) & (rows.fault == 0)):
+        until = ENDED if rows.mark[at] == Mark.END else rows.ts[at]
+        whose = slice(None) if rows.code[at] < 0 else slice(rows.code[at], rows.code[at] + 1)
+        np.maximum(seen[whose], until, out=seen[whose])
     return seen
 
 
-def _merge(pending: Rows, new: Rows) -> tuple[Rows, Rows]:
+def _merge(pending: Rows, new: Rows, symbols: int) -> tuple[Rows, Rows]:
     """Return all rows ordered by (ts, symbol), and the repeated ones."""
     merged = new if not len(pending) else Rows.concat(pending, new)
-    ts, code = merged.ts, merged.code
-    ascending = (ts[1:] > ts[:-1]) | ((ts[1:] == ts[:-1]) & (code[1:] > code[:-1]))
-    if ascending.all():
+    key = _order(merged, symbols)
+    if np.all(key[1:] > key[:-1]):
         return merged, Rows.none()
-    arrival = np.arange(len(merged)) >= len(pending)
-    merged = merged.take(np.lexsort((merged.seq, arrival, code, ts)))
+    # A stable sort of runs that are sorted already, which is how files arrive, is nearly free.
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    if np.any(key[1:] == key[:-1]):
+        arrival = np.arange(len(merged)) >= len(pending)
+        order = np.lexsort((merged.seq, arrival, merged.code, merged.ts))
+    merged = merged.take(order)
     again = np.zeros(len(merged), bool)
     again[1:] = (merged.ts[1:] == merged.ts[:-1]) & (merged.code[1:] == merged.code[:-1])
-    return merged.take(~again), merged.take(again)
+    return merged.where(~again), merged.take(again)
+
+
+def _order(rows: Rows, symbols: int) -> NDArray[np.int64]:
+    """Return one number a row that orders rows by (ts, symbol).
+
+    Times are counted from the first, in the unit that they share, so that the product fits int64.
+    """
+    if not len(rows):
+        return rows.ts
+    elapsed = rows.ts - rows.ts.min()
+    unit = max(int(np.gcd.reduce(elapsed)), 1)
+    if int(elapsed.max()) // unit >= ENDED // max(symbols, 1):
+        elapsed, unit = np.unique(elapsed, return_inverse=True)[1].astype(np.int64), 1
+    order: NDArray[np.int64] = elapsed // unit * symbols + rows.code
+    return order
 
 
 def _panel(rows: Rows, symbols: tuple[str, ...]) -> Panel:

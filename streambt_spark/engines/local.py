@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,7 @@ def fold(plan: Plan, bars: Bars, slices_at_once: int) -> Iterator[tuple[Block, E
     first[1:] = bars.ts[1:] != bars.ts[:-1]
     starts = np.append(np.flatnonzero(first)[::slices_at_once], len(bars))
     block = open_block(plan)
-    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+    for start, stop in pairwise(starts):
         rows = rows_of_bars(bars.take(slice(start, stop)))
         for portion in (rows, rows_of_mark(Mark.HEARTBEAT, int(rows.ts[-1]))):
             block, events = step(plan, block, portion)

@@ -28,14 +28,15 @@ SEQ = "seq"
 MARK = "mark"
 
 
-MARKS = tuple(mark.name.lower() for mark in Mark)
+MARKS = (*(mark.name.lower() for mark in Mark), "malformed")
 """What a stream row is.
 
 A heartbeat says that its symbol has shown all its bars up to and including its time, an end that
 no more will come; where symbol is null both speak for every symbol. A malformed row could not be
 parsed; its symbol and time are there only where they were readable.
 """
-BAR, HEARTBEAT, END, MALFORMED = MARKS
+BAR, HEARTBEAT, END = MARKS[: len(Mark)]
+MALFORMED = MARKS[-1]
 
 BARS = StructType(
     [

@@ -1,0 +1,179 @@
+"""Cerebro: where a strategy is put together, and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from streambt_spark.calendars import Calendar
+from streambt_spark.core import plan as plans
+from streambt_spark.core.allocation import Allocation
+from streambt_spark.core.bars import Bars, interval_us
+from streambt_spark.core.broker import Broker
+from streambt_spark.core.graph import DATA, Graph, Handle, Input, compile_graph
+from streambt_spark.core.indicators import check_causal, check_memory, resolve
+from streambt_spark.core.plan import Plan
+from streambt_spark.engines import local
+from streambt_spark.engines.result import Result
+from streambt_spark.engines.tables import ledger_table
+from streambt_spark.errors import BadParameter, ConfigError, GraphError
+from streambt_spark.stores.intake import intake
+from streambt_spark.stores.lake import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Engine = Literal["local", "spark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """The symbols and the interval of bars that are still to come, from a live stream."""
+
+    symbols: tuple[str, ...]
+    interval: str
+
+    def __post_init__(self) -> None:
+        interval_us(self.interval)
+        if not self.symbols:
+            raise ConfigError("a live universe needs its symbols, such as AAPL,SPY")
+        object.__setattr__(self, "symbols", tuple(sorted(set(self.symbols))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Strategy:
+    pulse: Handle
+    allocation: Allocation
+    broker: Broker
+
+
+class Cerebro:
+    """Collects data, indicators and strategies, and runs them on an engine.
+
+    `broker` is the account of every strategy that brings none of its own; `calendar` names the
+    exchange calendar that metrics are annualised by (default: 24/7 for crypto, else XNYS).
+    """
+
+    def __init__(self, broker: Broker | None = None, *, calendar: str | None = None) -> None:
+        self.broker = broker or Broker()
+        self.data: Bars | Snapshot | Universe | None = None
+        self._calendar = calendar
+        self._graph = Graph()
+        self._strategies: list[_Strategy] = []
+
+    def add_data(
+        self,
+        bars: Any,
+        *,
+        interval: str = "1d",
+        symbols: Sequence[str] | None = None,
+        columns: Mapping[str, str] | None = None,
+        tz: str | None = None,
+    ) -> Handle:
+        """Set the bars and return their handle: `data["close"]`.
+
+        `bars` is a file (CSV, CSV.gz, Parquet), a pandas frame, a list of dicts, an Arrow table,
+        Bars, a Snapshot, or the Universe of a live stream; the other arguments tell how to read a
+        file, frame, list or table, see `stores.intake`. Invalid rows are left out. Raises DataError
+        for what cannot be read, BadParameter where there is data already.
+        """
+        if self.data is not None:
+            raise BadParameter("there is data already; one run reads one set of bars")
+        if not isinstance(bars, Bars | Snapshot | Universe):
+            bars = intake(bars, interval=interval, columns=columns, tz=tz, symbols=symbols).bars
+        self.data = bars
+        return DATA
+
+    def add_indicator(
+        self,
+        func: str | Callable[..., Any],
+        *columns: Input,
+        name: str | None = None,
+        **params: Any,
+    ) -> Handle:
+        """Declare an indicator and return its handle; `handle["macdhist"]` is one of its outputs.
+
+        `func` is a TA-Lib name or a causal Python function of NumPy arrays (see `indicator`);
+        `columns` are handles, or texts naming a bar column or an indicator declared with `name`;
+        without any (or with the bars' own handle) the function's price columns are taken. The same
+        function of the same columns and parameters is computed once, however often it is declared.
+        Raises GraphError for what cannot be built.
+        """
+        function = resolve(func, params)
+        if callable(func):
+            check_causal(function)
+            check_memory(function)
+        return self._graph.add(function, columns, name)
+
+    def add_strat(
+        self, pulse: Handle, allocation: Allocation, *, broker: Broker | None = None
+    ) -> str:
+        """Add a strategy and return its id: a lane of the ledger.
+
+        A pulse above 0 asks for the allocation's long target, below 0 for flat (short where the
+        broker allows it), 0 or null keeps what is. Adding the same again gives the same id and one
+        lane. Raises GraphError where the pulse cannot be computed.
+        """
+        if not isinstance(pulse, Handle):
+            raise BadParameter(
+                f"a pulse is the handle of an indicator, found {type(pulse).__name__}"
+            )
+        added = _Strategy(pulse, allocation, broker or self.broker)
+        self._strategies.append(added)
+        return self._lane(added).name
+
+    def _lane(self, strategy: _Strategy) -> plans.Lane:
+        pulse = compile_graph(self._graph).ref(strategy.pulse)
+        return plans.lane(pulse, strategy.allocation, strategy.broker)
+
+    def plan(self) -> Plan:
+        """Compile what was declared. Raises GraphError where it does not make a strategy."""
+        if self.data is None:
+            raise BadParameter("there is no data; call add_data first")
+        if not self._strategies:
+            raise GraphError("no strategy was added; build() has to call cerebro.add_strat")
+        compiled = compile_graph(self._graph)
+        lanes = {
+            lane.name: lane
+            for s in self._strategies
+            for lane in (plans.lane(compiled.ref(s.pulse), s.allocation, s.broker),)
+        }
+        nodes = plans.needed(compiled.nodes, [lane.pulse for lane in lanes.values()])
+        return Plan(self.data.symbols, self.data.interval, nodes, tuple(lanes.values()))
+
+    @property
+    def calendar(self) -> Calendar:
+        """The calendar that metrics are annualised by. Raises ConfigError for an unknown name."""
+        if self._calendar:
+            return Calendar.named(self._calendar)
+        return Calendar.default_for(self.data.symbols if self.data else ())
+
+    def run(
+        self, engine: Engine = "local", *, out: str | Path | None = None, **options: Any
+    ) -> Result:
+        """Run the strategies over the data and return the result.
+
+        `local` folds in this process. `spark` replays a snapshot through Structured Streaming into
+        a Delta ledger in `out` (a temporary folder by default), resuming what an earlier call with
+        the same arguments left; its `options` are those of `engines.spark.Replay`. Both give the
+        same ledger, to the bit.
+        """
+        plan, calendar = self.plan(), self.calendar
+        if isinstance(self.data, Universe):
+            raise ConfigError("a live universe has no bars to replay; use streambt live")
+        assert self.data is not None
+        if engine == "local":
+            if options:
+                raise ConfigError(f"the local engine has no options, found {sorted(options)}")
+            bars = self.data.bars() if isinstance(self.data, Snapshot) else self.data
+            ledger = ledger_table(
+                local.run(plan, bars), [lane.name for lane in plan.lanes], plan.symbols
+            )
+            return Result(plan, ledger, calendar, bars, {"engine": "local"})
+        if engine != "spark":
+            raise ConfigError(f"engine {engine!r} is not known; use local or spark")
+        from streambt_spark.engines import spark  # a second of imports that local runs do without
+
+        return spark.replay(plan, self.data, calendar, out=out, **options)

@@ -1,0 +1,175 @@
+"""The stateful operator: rows of the stream to ledger events, by applyInPandasWithState.
+
+It only translates. Symbols and marks become small integers in the JVM, before the shuffle; Python
+decodes the state, calls the core's step and encodes the state again; the codes of the events become
+texts in the JVM. Spark gives a group's rows in no order and in several frames, so all of them are
+collected before the step, which sorts.
+
+The key is the lane block: the lanes of one block share the bars, which reach it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
+from pyspark.sql.streaming.state import GroupStateTimeout
+from pyspark.sql.types import BinaryType, StructField, StructType
+
+from streambt_spark.core.bars import FAULTS, FIELDS, Reason
+from streambt_spark.core.block import open_block, step
+from streambt_spark.core.ledger import (
+    COLUMNS,
+    DTYPES,
+    KIND_NAMES,
+    NULL,
+    REASONS,
+    SIDE_NAMES,
+    Events,
+    Kind,
+)
+from streambt_spark.core.slices import Mark, Rows, screen
+from streambt_spark.core.state import decode, encode
+from streambt_spark.spark import schemas
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.streaming.state import GroupState
+
+    from streambt_spark.core.plan import Plan
+
+OBSERVED = "ledger"
+"""The name of the figures that a query's progress carries, for the listener."""
+
+_BLOCK = "block"
+_STATE = StructType([StructField("block", BinaryType())])
+_SQL_TYPES = {"b1": "boolean", "i1": "byte", "i4": "int", "i8": "long", "f8": "double"}
+
+
+def _sql_type(dtype: Any) -> str:
+    return _SQL_TYPES[np.dtype(dtype).str[1:]]
+
+
+_CODED = ", ".join(f"{name} {_sql_type(dtype)}" for name, dtype in DTYPES.items())
+
+
+def ledger_stream(rows: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = None) -> DataFrame:
+    """Return the ledger (schema LEDGER) of a stream of rows (schema STREAM).
+
+    `blocks` are the parts of the plan that are folded apart from each other, by default the plan
+    as one. An observation named OBSERVED tells of each batch: last_ts, orders, fills, equity,
+    ended.
+    """
+    parts = tuple(blocks or (plan,))
+    coded = _encoded(rows, plan.symbols).withColumn(
+        _BLOCK, F.lit(0) if len(parts) == 1 else F.explode(F.array(*map(F.lit, range(len(parts)))))
+    )
+    events = coded.groupBy(_BLOCK).applyInPandasWithState(
+        _folder(plan, parts), _CODED, _STATE, "append", GroupStateTimeout.NoTimeout
+    )
+    return _decoded(events.observe(OBSERVED, *_observations()), plan)
+
+
+def _encoded(rows: DataFrame, symbols: Sequence[str]) -> DataFrame:
+    """Replace texts and times by integers; what is null becomes what `Rows` has for it."""
+    spark = rows.sparkSession
+    universe = spark.createDataFrame(list(enumerate(symbols)), "code int, symbol string")
+    mark = F.array_position(F.array(*map(F.lit, schemas.MARKS)), F.col(schemas.MARK)) - 1
+    malformed = F.col(schemas.MARK) == schemas.MALFORMED
+    # A mark that speaks for all has no symbol; a mark of a symbol not traded here says nothing.
+    joined = rows.join(F.broadcast(universe), schemas.SYMBOL, "left")
+    return joined.where(
+        "code is not null or symbol is null or mark not in ('heartbeat', 'end')"
+    ).select(
+        F.coalesce("code", F.lit(-1)).alias("code"),
+        F.coalesce(F.unix_micros(schemas.TS), F.lit(0)).alias("ts"),
+        F.coalesce(schemas.SEQ, F.lit(0)).alias("seq"),
+        F.when(malformed, int(Mark.BAR)).otherwise(mark).cast("byte").alias("mark"),
+        F.when(malformed, FAULTS.index(Reason.MALFORMED)).otherwise(0).cast("byte").alias("fault"),
+        *FIELDS,
+    )
+
+
+Folder = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], "GroupState"], Iterator[pd.DataFrame]]
+
+
+def _folder(plan: Plan, parts: Sequence[Plan]) -> Folder:
+    """Return the function that Spark calls once for each block and batch."""
+    numbers = {lane.name: number for number, lane in enumerate(plan.lanes)}
+
+    def fold(
+        key: tuple[Any, ...], frames: Iterator[pd.DataFrame], state: GroupState
+    ) -> Iterator[pd.DataFrame]:
+        part = parts[int(key[0])]
+        rows = screen(_rows(list(frames)), plan.interval)
+        block = decode(bytes(state.get[0]), part) if state.exists else open_block(part)
+        block, events = step(part, block, rows)
+        state.update((encode(block, part),))
+        if key[0]:
+            # Every block reads the same rows; the first one tells what became of them.
+            events = _without_audit(events)
+        yield _frame(_renumbered(events, [numbers[lane.name] for lane in part.lanes]))
+
+    return fold
+
+
+def _rows(frames: Sequence[pd.DataFrame]) -> Rows:
+    columns = (
+        np.concatenate([frame[field.name].to_numpy() for frame in frames]) for field in fields(Rows)
+    )
+    return Rows(*columns)
+
+
+def _without_audit(events: Events) -> Events:
+    kept = events.lane >= 0
+    return Events(**{name: getattr(events, name)[kept] for name in COLUMNS})
+
+
+def _renumbered(events: Events, lanes: Sequence[int]) -> Events:
+    # The last entry is what an audit event's -1 reads.
+    return replace(events, lane=np.array([*lanes, -1], np.int32)[events.lane])
+
+
+def _frame(events: Events) -> pd.DataFrame:
+    return pd.DataFrame({name: getattr(events, name) for name in COLUMNS}, copy=False)
+
+
+def _observations() -> list[Column]:
+    kind = F.col("kind")
+    equity = kind == int(Kind.EQUITY)
+    return [
+        F.timestamp_micros(F.max(F.when(equity, F.col("ts")))).alias("last_ts"),
+        F.count(F.when(kind == int(Kind.ORDER), 1)).alias("orders"),
+        F.count(F.when(kind == int(Kind.FILL), 1)).alias("fills"),
+        F.max_by("equity", F.when(equity, F.col("ts"))).alias("equity"),
+        (F.count(F.when(kind == int(Kind.END), 1)) > 0).alias("ended"),
+    ]
+
+
+def _decoded(events: DataFrame, plan: Plan) -> DataFrame:
+    texts: dict[str, Sequence[str | None]] = {
+        "lane": ("", *(lane.name for lane in plan.lanes)),
+        "kind": KIND_NAMES,
+        "symbol": (None, *plan.symbols),
+        "side": (SIDE_NAMES[-1], SIDE_NAMES[0], SIDE_NAMES[1]),
+        "reason": REASONS,
+    }
+    first = {"lane": -1, "kind": 0, "symbol": -1, "side": -1, "reason": 0}
+    columns = []
+    for name in COLUMNS:
+        column = F.col(name)
+        if name in texts:
+            words = F.array(*map(F.lit, texts[name]))
+            column = F.get(words, column - first[name])
+        elif name == "ts":
+            column = F.timestamp_micros(column)
+        elif np.dtype(DTYPES[name]).kind == "i":
+            column = F.nullif(column, F.lit(NULL))
+        else:
+            column = F.nanvl(column, F.lit(None).cast("double"))
+        columns.append(column.alias(name))
+    return events.select(*columns)

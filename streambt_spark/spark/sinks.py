@@ -1,0 +1,41 @@
+"""The ledger's table: written exactly once by Spark's Delta sink, read back without Spark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from streambt_spark.errors import SourceNotFound
+from streambt_spark.stores.location import Location
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.streaming.query import StreamingQuery
+
+
+def write_ledger(
+    ledger: DataFrame, path: str, checkpoint: str, *, trigger: dict[str, Any], name: str
+) -> StreamingQuery:
+    """Start the query that appends `ledger` to the Delta table at `path`.
+
+    A batch is one commit that carries the query's id and the batch's number, so a batch that is
+    run again after a crash is not written again. The id lives in the checkpoint: the two belong
+    together.
+    """
+    writer = ledger.writeStream.format("delta").outputMode("append").queryName(name)
+    return writer.option("checkpointLocation", checkpoint).trigger(**trigger).start(path)
+
+
+def read_ledger(path: str) -> pa.Table:
+    """Return all rows of a ledger table. Raises SourceNotFound where there is none."""
+    place = Location.of(path)
+    try:
+        table = DeltaTable(place.delta_address, storage_options=place.delta_options)
+    except TableNotFoundError:
+        raise SourceNotFound(
+            f"no ledger at {path}; run the backtest first, or check the path"
+        ) from None
+    return pa.table(table.to_pyarrow_table())
