@@ -39,7 +39,12 @@ PREFIX = "STREAMBT_"
 PROFILE_FOLDERS = (Path("conf"), Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf")
 """Where `--profile NAME` is looked for: here, in the installed package, in its source tree."""
 
-_OPTION = {"address": "mongo", "parameters": "set", "strategy": "STRATEGY"}
+_OPTION = {
+    "address": "mongo",
+    "folder": "mongo-folder",
+    "parameters": "set",
+    "strategy": "STRATEGY",
+}
 """Options that are not named as their field."""
 
 
@@ -185,11 +190,22 @@ class RunConfig(Section):
     """Rows in one Arrow batch between Spark and Python."""
 
 
+class ExportConfig(Section):
+    """The snapshots made of stored bars."""
+
+    name: str = "bars"
+    """The name of a snapshot; each export of it is the next version."""
+    format: Literal["delta", "parquet"] = "delta"
+    """The format of its files."""
+
+
 class MongoConfig(Section):
     """The system of record for bars."""
 
     address: SecretStr | None = None
-    """mongodb://…; without one a private server is started in the folder below."""
+    """mongodb://…; without one a private server is started, its data in `folder`."""
+    folder: str = "streambt-mongo"
+    """Where the private server keeps its data."""
     database: str = "streambt"
     """The database's name."""
     timeout: PositiveFloat = 10.0
@@ -221,6 +237,7 @@ class Settings(BaseSettings):
     broker: BrokerConfig = Field(default_factory=BrokerConfig)
     run: RunConfig = Field(default_factory=RunConfig)
     mongo: MongoConfig = Field(default_factory=MongoConfig)
+    export: ExportConfig = Field(default_factory=ExportConfig)
     kafka: KafkaConfig = Field(default_factory=KafkaConfig)
 
     @classmethod

@@ -8,21 +8,49 @@ from typing import TYPE_CHECKING
 from streambt_spark.errors import ConfigError, NoData
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
     from streambt_spark.config import Settings
     from streambt_spark.core.bars import Bars
     from streambt_spark.stores.intake import Counts
+    from streambt_spark.stores.lake import Snapshot
+
+CHARTED_BARS = 1_000_000
+"""More bars than these are not read into memory for the report's price charts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Input:
-    """Bars ready to run: `quarantine` are the refused rows, `source` says where all came from."""
+    """Bars ready to run: `quarantine` are the refused rows, `source` says where all came from.
 
-    bars: Bars
-    counts: Counts
-    quarantine: pa.Table | None
+    `data` is a snapshot where that is taken whole, so that it need not fit into memory.
+    """
+
+    data: Bars | Snapshot
+    rows: int
+    digest: str
     source: str
+    counts: Counts
+    quarantine: pa.Table | None = None
+
+    def prices(self) -> pd.DataFrame | None:
+        """Return symbol, ts and close of every bar; None where they are too many."""
+        import numpy as np
+        import pandas as pd
+
+        from streambt_spark.core.bars import Bars
+
+        if self.rows > CHARTED_BARS:
+            return None
+        bars = self.data if isinstance(self.data, Bars) else self.data.bars()
+        return pd.DataFrame(
+            {
+                "symbol": np.array(bars.symbols, dtype=object)[bars.code],
+                "ts": pd.to_datetime(bars.ts, unit="us", utc=True),
+                "close": bars.close,
+            }
+        )
 
 
 def require(value: str | None, option: str, expected: str) -> str:
@@ -80,8 +108,12 @@ def _read_snapshot(settings: Settings) -> Input:
 
     snapshot = open_snapshot(settings.data.snapshot or "")
     start, end = time_range(settings, snapshot.interval)
+    if start is None and end is None and not settings.data.symbols:
+        counts = Counts(snapshot.rows, snapshot.rows)
+        return Input(snapshot, snapshot.rows, snapshot.digest, snapshot.path, counts)
     bars = snapshot.bars(start, end, settings.data.symbols or None)
-    return Input(bars, Counts(len(bars), len(bars)), None, snapshot.path)
+    counts = Counts(len(bars), len(bars))
+    return Input(bars, len(bars), bars.digest(), snapshot.path, counts)
 
 
 def _read_file(settings: Settings, path: str) -> Input:
@@ -98,7 +130,7 @@ def _read_file(settings: Settings, path: str) -> Input:
         raise NoData(
             f"{path} has no bar from {data.start or 'its start'} to {data.end or 'its end'}"
         )
-    return Input(bars, found.counts, found.quarantine, path)
+    return Input(bars, len(bars), bars.digest(), path, found.counts, found.quarantine)
 
 
 def _between(bars: Bars, start: int | None, end: int | None) -> Bars:

@@ -110,6 +110,21 @@ MongoAddress = Annotated[
 Database = Annotated[
     str | None, _text("--database", "NAME", "MongoDB database; default streambt.", _STORE)
 ]
+MongoFolder = Annotated[
+    str | None,
+    _text(
+        "--mongo-folder",
+        "DIR",
+        "Data of the private server where no --mongo is given; default streambt-mongo.",
+        _STORE,
+    ),
+]
+SnapshotName = Annotated[
+    str | None, _text("--name", "NAME", "Name of the snapshot; default bars.", _STORE)
+]
+SnapshotFormat = Annotated[
+    str | None, _text("--format", "delta|parquet", "Format of the snapshot; default delta.", _STORE)
+]
 Timeout = Annotated[
     str | None, _text("--timeout", "SECONDS", "Wait for MongoDB; default 10.", _STORE)
 ]

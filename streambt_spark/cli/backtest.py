@@ -1,0 +1,201 @@
+"""What `streambt run` does, from the settings to the run's folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streambt_spark import strategy as strategies
+from streambt_spark.cerebro import Cerebro
+from streambt_spark.cli.folder import Folder, versions, write_ledger
+from streambt_spark.cli.inputs import Input, read_input, require
+from streambt_spark.cli.output import console, metrics_table, remark
+from streambt_spark.core.broker import Broker, Instrument
+from streambt_spark.core.graph import digest_of
+from streambt_spark.errors import ExtraMissing
+from streambt_spark.report import ReportData, render
+from streambt_spark.spark.java import java_version
+
+if TYPE_CHECKING:
+    from streambt_spark.config import Settings
+    from streambt_spark.engines.result import Result
+    from streambt_spark.spark.listener import Listener
+    from streambt_spark.strategy import Strategy
+
+Figures = dict[str, dict[str, object]]
+_STARTED = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION", "SPARK_REMOTE")
+"""Variables that tell of a Spark which runs already."""
+
+
+def backtest(settings: Settings) -> Result:
+    """Run the strategy and write its folder; nothing is written before all input was accepted."""
+    file = require(settings.run.strategy, "STRATEGY", "a Python file with build(cerebro, bars)")
+    folder = Folder(Path(settings.run.out).absolute()) if settings.run.out else None
+    if folder:
+        folder.require_writable()
+    if settings.run.engine == "spark" and not any(name in os.environ for name in _STARTED):
+        java_version()
+    strategy = strategies.load(file)
+    found = read_input(settings)
+    cerebro = Cerebro(broker_of(settings), calendar=settings.data.calendar)
+    strategy.build(cerebro, cerebro.add_data(found.data), settings.run.parameters)
+    run_id = _run_id(cerebro, found)
+    if folder:
+        folder.claim(run_id, settings.run.engine)
+    result = _run(cerebro, settings, strategy, found, folder)
+    figures = {lane.name: result.figures(lane) for lane in result.plan.lanes}
+    if folder:
+        _write(folder, settings, run_id, found, result, figures)
+    _print(folder, result, figures)
+    return result
+
+
+def broker_of(settings: Settings) -> Broker:
+    """Return the account that the settings describe; raises BadParameter for a wrong scheme."""
+    told = settings.broker
+    return Broker(
+        cash=told.cash,
+        commission=told.commission,
+        slippage=told.slippage,
+        allow_short=told.allow_short,
+        minor_digits=told.minor_digits,
+        instruments={s: Instrument(**i.model_dump()) for s, i in told.instruments.items()},
+    )
+
+
+def _run_id(cerebro: Cerebro, found: Input) -> str:
+    """Return the digest of all that determines the result: strategy, account, bars and code."""
+    code = versions()["streambt-spark"]
+    return digest_of({"plan": cerebro.plan().identity, "bars": found.digest, "code": code})
+
+
+def _run(
+    cerebro: Cerebro, settings: Settings, strategy: Strategy, found: Input, folder: Folder | None
+) -> Result:
+    told = settings.run
+    if told.engine == "local":
+        if told.speed or told.bars_per_second:
+            remark("the local engine is not paced; for --speed or --bars-per-second use spark")
+        return cerebro.run("local")
+    with _progress(settings, found, folder) as listener:
+        return cerebro.run(
+            "spark",
+            out=folder.path if folder else None,
+            ledger=told.ledger,
+            checkpoint=told.checkpoint,
+            slices_per_batch=told.slices_per_batch,
+            speed=told.speed,
+            bars_per_second=told.bars_per_second or 0.0,
+            shuffle_partitions=told.shuffle_partitions,
+            arrow_batch=told.arrow_batch,
+            modules=strategy.modules,
+            listeners=[listener],
+        )
+
+
+@contextmanager
+def _progress(settings: Settings, found: Input, folder: Folder | None) -> Iterator[Listener]:
+    """Yield the listener that keeps the bar on a terminal and, in a folder, progress.jsonl."""
+    from streambt_spark.cli.progress import course_of, progress_sinks
+    from streambt_spark.spark.listener import LAST_EVENTS_SECONDS, Listener
+
+    path = folder.path / "progress.jsonl" if folder else None
+    listener = Listener(progress_sinks(path), course=course_of(settings, found.data))
+    try:
+        yield listener
+        listener.wait(LAST_EVENTS_SECONDS)
+    finally:
+        listener.close()
+
+
+def _write(
+    folder: Folder,
+    settings: Settings,
+    run_id: str,
+    found: Input,
+    result: Result,
+    figures: Figures,
+) -> None:
+    address = settings.run.ledger or folder.ledger
+    if settings.run.engine == "local":
+        write_ledger(address, result.ledger)
+    for name in ("fills", "orders", "equity"):
+        folder.write_frame(name, getattr(result, name))
+    if found.quarantine is not None and len(found.quarantine):
+        folder.write_frame("quarantine", found.quarantine.to_pandas())
+    first = next(iter(figures))
+    folder.write_json("metrics.json", {"lane": first, **figures[first], "lanes": figures})
+    manifest = _manifest(settings, run_id, found, result, folder.relative(address))
+    _report(folder, manifest, found, result, figures)
+    folder.write_json("manifest.json", manifest)
+
+
+def _manifest(
+    settings: Settings, run_id: str, found: Input, result: Result, ledger: str
+) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "digest": result.digest,
+        "engine": settings.run.engine,
+        "strategy": Path(settings.run.strategy or "").name,
+        "parameters": settings.run.parameters,
+        "lanes": [lane.name for lane in result.plan.lanes],
+        "source": found.source,
+        "bars": {"rows": found.rows, "digest": found.digest},
+        "interval": found.data.interval,
+        "symbols": list(found.data.symbols),
+        "calendar": result.calendar.name,
+        "ledger": ledger,
+        "counts": _counts(found, result),
+        "settings": settings.model_dump(mode="json", include={"data", "broker", "run"}),
+        "versions": versions(),
+    }
+
+
+def _counts(found: Input, result: Result) -> dict[str, int]:
+    """Return what became of the rows, in the source's check and in the run."""
+    counts = dict(result.counts)
+    for name in ("duplicate", "rejected"):
+        counts[name] += getattr(found.counts, name)
+        counts["read"] += getattr(found.counts, name)
+    return counts
+
+
+def _report(
+    folder: Folder,
+    manifest: Mapping[str, Any],
+    found: Input,
+    result: Result,
+    figures: Figures,
+) -> None:
+    lane = result.plan.lanes[0]
+    data = ReportData(
+        strategy=Path(manifest["strategy"]).stem,
+        lane=lane.name,
+        fills=result.fills,
+        orders=result.orders,
+        equity=result.equity,
+        positions=result.positions,
+        trades=result.trades(lane),
+        metrics=figures[lane.name],
+        manifest=manifest,
+        prices=found.prices(),
+    )
+    try:
+        render(data, folder.report)
+    except ExtraMissing as error:
+        remark(f"no report.html: {error}")
+
+
+def _print(folder: Folder | None, result: Result, figures: Figures) -> None:
+    out = console()
+    out.print(metrics_table(figures))
+    out.print(f"digest {result.digest}")
+    if folder is None:
+        return
+    out.print(f"results {folder.path}", markup=False)
+    if folder.report.exists():
+        out.print(f"report {folder.report}", markup=False)

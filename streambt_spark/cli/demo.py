@@ -1,0 +1,129 @@
+"""`streambt demo`: the whole chain in one folder, from a file of bars to the report."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from streambt_spark.cli import options as opt
+from streambt_spark.errors import OutputError, RunError, SetupError
+
+if TYPE_CHECKING:
+    from streambt_spark.config import Settings
+
+MARKER = ".streambt-demo"
+"""Marks a folder that the next demo may replace."""
+
+STRATEGY = "sma_cross.py"
+SYMBOLS = ("ALFA", "BETA", "GAMM", "DELT", "EPSI")
+SESSIONS = 1_250
+DEFAULTS = {
+    "interval": "1d",
+    "commission": "0.1%",
+    "engine": "spark",
+    "out": "demo-run",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(demo)
+
+
+def demo(
+    bars: opt.Bars = None,
+    interval: opt.Interval = None,
+    symbols: opt.Symbols = None,
+    cash: opt.Cash = None,
+    commission: opt.Commission = None,
+    parameters: opt.Parameters = None,
+    slices_per_batch: opt.SlicesPerBatch = None,
+    address: opt.MongoAddress = None,
+    out: opt.Out = None,
+    profile: opt.Profile = None,
+) -> None:
+    """Ingest, export, run on Spark and locally, report; over generated bars, or --bars."""
+    given = {k: v for k, v in locals().items() if k != "profile"}
+    from streambt_spark.config import load
+    from streambt_spark.spark.java import java_version
+
+    settings = load(given, profile, DEFAULTS | {"strategy": str(example(STRATEGY))}).settings
+    java_version()
+    folder = Path(settings.run.out or "").absolute()
+    _renew(folder)
+    if settings.data.bars is None:
+        settings = _with(settings, "data", bars=str(_generate(folder, settings)))
+    snapshot = _store(settings, folder)
+    settings = _with(settings, "data", bars=None, snapshot=snapshot)
+    _run(_with(settings, "run", out=str(folder / "run")))
+
+
+def example(name: str) -> Path:
+    """Return an example strategy: of the source tree, or as the package was installed with it."""
+    here = Path(__file__).parents[1]
+    for folder in (here / "examples", here.parent / "examples"):
+        if (folder / name).is_file():
+            return folder / name
+    raise SetupError(f"the example {name} is not installed; install streambt-spark again")
+
+
+def _renew(folder: Path) -> None:
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            if not (folder / MARKER).exists():
+                raise OutputError(
+                    f"--out {folder} holds something that is no demo; choose another folder"
+                )
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).touch()
+    except OSError as error:
+        raise OutputError(f"--out {folder} cannot be written: {error.strerror}") from error
+
+
+def _generate(folder: Path, settings: Settings) -> Path:
+    import pyarrow.parquet as pq
+
+    from streambt_spark.stores.generator import generate
+    from streambt_spark.stores.tables import bars_to_table
+
+    made = generate(settings.data.symbols or SYMBOLS, SESSIONS, settings.data.interval or "1d")
+    path = folder / "bars.parquet"
+    pq.write_table(bars_to_table(made), path)
+    typer.echo(f"generated {len(made):,} bars of {len(made.symbols)} symbols")
+    return path
+
+
+def _store(settings: Settings, folder: Path) -> str:
+    from streambt_spark.cli.data import export_snapshot, ingest_file, open_store, told
+
+    with open_store(_with(settings, "mongo", folder=str(folder / "mongo"))) as store:
+        typer.echo(f"MongoDB: {told(ingest_file(store, settings))}")
+        snapshot = export_snapshot(store, settings, str(folder / "snapshots"))
+    typer.echo(f"snapshot: {snapshot.rows:,} bars in {snapshot.path}")
+    return snapshot.path
+
+
+def _run(settings: Settings) -> None:
+    from streambt_spark.cerebro import Cerebro
+    from streambt_spark.cli.backtest import backtest, broker_of
+    from streambt_spark.cli.inputs import read_input
+    from streambt_spark.strategy import load
+
+    result = backtest(settings)
+    local = Cerebro(broker_of(settings), calendar=settings.data.calendar)
+    data = local.add_data(read_input(settings).data)
+    load(settings.run.strategy or "").build(local, data, settings.run.parameters)
+    digest = local.run("local").digest
+    if digest != result.digest:
+        raise RunError(f"the local engine's digest is {digest}, Spark's is {result.digest}")
+    typer.echo("the local engine's ledger is the same, to the bit")
+
+
+def _with(settings: Settings, section: str, **values: object) -> Settings:
+    """Return the settings with some values of a section replaced."""
+    changed = getattr(settings, section).model_copy(update=values)
+    return settings.model_copy(update={section: changed})

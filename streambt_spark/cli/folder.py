@@ -1,0 +1,170 @@
+"""A run's folder: what `run --out DIR` leaves there, and how it is read again.
+
+manifest.json   run_id, digest, engine, versions, counts, strategy, settings, ledger address
+metrics.json    the first strategy's figures, and under `lanes` those of each
+fills.csv orders.csv equity.csv
+quarantine.csv  the refused rows of the source with their reasons, where there are any
+report.html     the tear sheet of the first strategy
+progress.jsonl  a line for each micro-batch of a Spark run
+ledger/         the Delta ledger, unless --ledger put it elsewhere
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from streambt_spark.errors import OutputError, SourceNotFound
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+CSV_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "fills": ("lane", "ts", "symbol", "side", "quantity", "price", "commission", "order_id"),
+    "orders": (
+        "lane", "ts", "symbol", "side", "quantity", "order_id", "status", "reason", "filled_ts",
+        "fill_price", "commission",
+    ),
+    "equity": ("lane", "ts", "cash", "equity", "drawdown"),
+}  # fmt: skip
+PACKAGES = ("numpy", "numba", "ta-lib", "pandas", "pyarrow", "pyspark", "delta-spark")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A run's folder."""
+
+    path: Path
+
+    @property
+    def ledger(self) -> str:
+        """The address of the Delta ledger where the run names no other."""
+        return str(self.path / "ledger")
+
+    @property
+    def report(self) -> Path:
+        """The tear sheet."""
+        return self.path / "report.html"
+
+    def require_writable(self) -> None:
+        """Raise OutputError where the folder cannot be made or written; leave nothing behind."""
+        missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(
+                f"--out {self.path} cannot be written: {reason}; choose another folder"
+            ) from error
+        finally:
+            for made in missing:
+                with suppress(OSError):
+                    made.rmdir()
+
+    def manifest(self) -> dict[str, Any]:
+        """Return manifest.json; raises SourceNotFound where this is no finished run's folder."""
+        return self._json("manifest.json")
+
+    def metrics(self) -> dict[str, Any]:
+        """Return metrics.json; raises SourceNotFound where this is no finished run's folder."""
+        return self._json("metrics.json")
+
+    def relative(self, address: str) -> str:
+        """Return an address below the folder relative to it, so that the folder can be moved."""
+        if "://" in address or not Path(address).absolute().is_relative_to(self.path):
+            return address
+        return str(Path(address).absolute().relative_to(self.path))
+
+    def read_ledger(self) -> pa.Table:
+        """Return the run's ledger; raises SourceNotFound where it is not there."""
+        from streambt_spark.spark.sinks import read_ledger
+
+        address = str(self.manifest()["ledger"])
+        return read_ledger(address if "://" in address else str(self.path / address))
+
+    def claim(self, run_id: str, engine: str) -> None:
+        """Raise OutputError where the folder holds the results of another run."""
+        if not (self.path / "manifest.json").exists():
+            return
+        held = self.manifest()
+        if (held.get("run_id"), held.get("engine")) != (run_id, engine):
+            raise OutputError(
+                f"--out {self.path} holds the {held.get('engine')} run {held.get('run_id')!s:.12}, "
+                f"this is the {engine} run {run_id:.12}; choose another folder"
+            )
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file at once; NaN has no place in it."""
+        text = json.dumps(content, indent=2, allow_nan=False, default=str)
+        self._replace(name, text + "\n")
+
+    def write_frame(self, name: str, frame: pd.DataFrame) -> None:
+        """Write a frame of the result as CSV: ISO times in UTC, floats to the last digit."""
+        shown = frame[list(CSV_COLUMNS.get(name, frame.columns))].copy()
+        for column in shown.columns:
+            if shown[column].dtype.kind == "M":
+                shown[column] = shown[column].map(_iso, na_action="ignore")
+        self._replace(f"{name}.csv", shown.to_csv(index=False, lineterminator="\n"))
+
+    def _replace(self, name: str, text: str) -> None:
+        part = self.path / f".{name}.part"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8")
+            part.replace(self.path / name)
+        except OSError as error:
+            raise OutputError(
+                f"{self.path / name} cannot be written: {error.strerror or error}"
+            ) from error
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except OSError:
+            raise SourceNotFound(
+                f"{self.path} is no finished run's folder: it has no {name}; "
+                "expected the --out of streambt run"
+            ) from None
+        except ValueError:
+            raise SourceNotFound(f"{path} is damaged; run again into another folder") from None
+        return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a result can depend on."""
+    own = {"streambt-spark": metadata.version("streambt-spark")}
+    own["python"] = platform.python_version()
+    return own | {name: metadata.version(name) for name in PACKAGES}
+
+
+def write_ledger(address: str, ledger: pa.Table) -> None:
+    """Write a whole ledger as a Delta table, in place of what is there."""
+    from deltalake import write_deltalake
+    from deltalake.exceptions import DeltaError
+
+    from streambt_spark.stores.location import Location
+
+    place = Location.of(address)
+    try:
+        place.make()
+        write_deltalake(
+            place.delta_address, ledger, mode="overwrite", storage_options=place.delta_options
+        )
+    except (DeltaError, OSError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise OutputError(f"the ledger {place.text} cannot be written: {cause}") from error
+
+
+def _iso(moment: pd.Timestamp) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,160 @@
+"""`streambt run`, `show` and `compare`: make a run, look at it, hold it against another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streambt_spark.cli import options as opt
+from streambt_spark.cli.folder import Folder
+from streambt_spark.cli.output import console, metrics_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The --out of a run.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (run, show, compare):
+        app.command()(command)
+
+
+def run(
+    strategy: Annotated[
+        str | None, typer.Argument(metavar="STRATEGY.py", help="A file with build(cerebro, bars).")
+    ] = None,
+    bars: opt.Bars = None,
+    snapshot: opt.Snapshot = None,
+    interval: opt.Interval = None,
+    symbols: opt.Symbols = None,
+    columns: opt.Columns = None,
+    tz: opt.Tz = None,
+    start: opt.Start = None,
+    end: opt.End = None,
+    calendar: opt.Calendar = None,
+    cash: opt.Cash = None,
+    commission: opt.Commission = None,
+    slippage: opt.SlippageText = None,
+    allow_short: opt.AllowShort = None,
+    parameters: opt.Parameters = None,
+    engine: opt.Engine = None,
+    slices_per_batch: opt.SlicesPerBatch = None,
+    speed: opt.Speed = None,
+    bars_per_second: opt.BarsPerSecond = None,
+    shuffle_partitions: opt.ShufflePartitions = None,
+    arrow_batch: opt.ArrowBatch = None,
+    ledger: opt.Ledger = None,
+    checkpoint: opt.Checkpoint = None,
+    out: opt.Out = None,
+    profile: opt.Profile = None,
+    show_config: opt.ShowConfig = False,
+) -> None:
+    """Run a strategy over bars; write the ledger, figures and report to --out."""
+    given = {k: v for k, v in locals().items() if k not in ("profile", "show_config")}
+    from streambt_spark.config import load
+
+    loaded = load(given, profile)
+    if show_config:
+        typer.echo(loaded.text)
+        return
+    from streambt_spark.cli.backtest import backtest
+
+    backtest(loaded.settings)
+
+
+def show(folder: RunFolder) -> None:
+    """Print a finished run's figures."""
+    held = Folder(folder)
+    manifest = held.manifest()
+    out = console()
+    out.print(metrics_table(held.metrics()["lanes"]))
+    out.print(", ".join(f"{name} {count:,}" for name, count in manifest["counts"].items()))
+    out.print(f"run {manifest['run_id']}\ndigest {manifest['digest']}")
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="The --out of a run.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The --out of another.")],
+) -> int:
+    """Compare two runs' ledgers: equal (exit 0), or the first event that differs (exit 1)."""
+    from streambt_spark.engines.tables import account_events, ledger_digest
+
+    folders = (Folder(first), Folder(second))
+    ledgers = [folder.read_ledger() for folder in folders]
+    out = console()
+    digests = [ledger_digest(ledger) for ledger in ledgers]
+    if digests[0] == digests[1]:
+        out.print(f"equal: {len(account_events(ledgers[0])):,} events, digest {digests[0]}")
+        return 0
+    for line in _setting_differences(*(folder.manifest() for folder in folders)):
+        out.print(line, markup=False)
+    events = [_comparable(account_events(ledger)) for ledger in ledgers]
+    at = _first_difference(*events)
+    out.print(f"different from event {at + 1:,} on (of {len(events[0]):,} and {len(events[1]):,})")
+    for folder, table in zip(folders, events, strict=True):
+        out.print(f"{folder.path}: {_event(table, at)}", markup=False)
+    return 1
+
+
+def _setting_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what may explain a difference: settings that a result depends on."""
+    from streambt_spark.report.text import flatten
+
+    told = []
+    for manifest in (a, b):
+        names = ("strategy", "parameters", "bars", "symbols", "interval", "versions")
+        settings = {name: manifest.get(name) for name in names}
+        told.append(dict(flatten({**settings, "broker": manifest["settings"]["broker"]})))
+    for name in sorted(told[0].keys() | told[1].keys()):
+        before, after = (settings.get(name, "none") for settings in told)
+        if before != after:
+            yield f"{name}: {before} against {after}"
+
+
+def _comparable(events: pa.Table) -> pa.Table:
+    """Return events with the lane's name left out where there is one lane, so that only what
+    happened is compared and not what the strategy is called.
+    """
+    import pyarrow as pa
+
+    if len(events["lane"].unique()) > 1:
+        return events
+    at = events.column_names.index("lane")
+    return events.set_column(at, "lane", pa.array([""] * len(events), pa.string()))
+
+
+def _first_difference(a: pa.Table, b: pa.Table) -> int:
+    """Return the first row at which two tables of events differ, to the bit of a float."""
+    from streambt_spark.core.ledger import COLUMNS, canonical_lines
+
+    short = min(len(a), len(b))
+    step = 10_000
+    for start in range(0, short, step):
+        lines = []
+        for table in (a, b):
+            part = table.slice(start, min(step, short - start))
+            lines.append(list(canonical_lines({n: _canonical(part, n) for n in COLUMNS})))
+        for offset, (x, y) in enumerate(zip(*lines, strict=True)):
+            if x != y:
+                return start + offset
+    return short
+
+
+def _canonical(part: pa.Table, name: str) -> list[Any]:
+    import pyarrow as pa
+
+    column = part[name].cast(pa.int64()) if name == "ts" else part[name]
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def _event(events: pa.Table, at: int) -> str:
+    if at >= len(events):
+        return "no further event"
+    row = {name: events[name][at].as_py() for name in events.column_names}
+    row["ts"] = row["ts"].isoformat().replace("+00:00", "Z")
+    return " ".join(f"{name}={value}" for name, value in row.items() if value not in (None, ""))
