@@ -71,10 +71,13 @@ def embedded_mongod(folder: str | os.PathLike[str]) -> Iterator[str]:
 
 
 @contextmanager
-def guarded(command: Sequence[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
+def guarded(
+    command: Sequence[str], grace: float = _STOP_SECONDS, **options: object
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server that ends with this block or this process, whichever ends first.
 
-    It has a session of its own, so a Ctrl-C reaches this process alone, which then stops it.
+    It has a session of its own, so a Ctrl-C reaches this process alone, which then stops it. It is
+    killed where it has not ended `grace` seconds after it was asked to.
     """
     log = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
     server = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603 - the callers' own servers
@@ -86,7 +89,7 @@ def guarded(command: Sequence[str], **options: object) -> Iterator[subprocess.Po
     try:
         yield server
     finally:
-        _stop(server)
+        _stop(server, grace)
 
 
 def free_port() -> int:
@@ -103,11 +106,11 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
+def _stop(server: subprocess.Popen[bytes], grace: float) -> None:
     assert server.stdin is not None
     server.stdin.close()
     try:
-        server.wait(_STOP_SECONDS)
+        server.wait(grace)
     except subprocess.TimeoutExpired:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()

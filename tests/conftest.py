@@ -1,0 +1,61 @@
+"""Fixtures for all tests: the real bars, and real servers that one test run shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streambt_spark.stores.embedded import embedded_mongod
+from streambt_spark.stores.mongo import BarStore
+from tests.services.kafka import KafkaBroker, kafka_broker
+from tests.services.weed import S3Server, s3_server
+
+
+@pytest.fixture(scope="session")
+def market() -> Path:
+    """The folder of real bars beside the project; skips where there is none."""
+    folder = Path(__file__).parents[1].parent / "shared" / "market"
+    if not folder.is_dir():
+        pytest.skip(f"no real bars at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MongoDB server."""
+    with embedded_mongod(tmp_path_factory.mktemp("mongod")) as address:
+        yield address
+
+
+@pytest.fixture
+def store(mongod: str, request: pytest.FixtureRequest) -> Iterator[BarStore]:
+    """A store in a database of the test's own, dropped afterwards."""
+    with BarStore(mongod, f"t{abs(hash(request.node.nodeid))}") as opened:
+        yield opened
+        opened.collection("bars").database.client.drop_database(
+            opened.collection("bars").database.name
+        )
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server with a bucket."""
+    with s3_server(tmp_path_factory.mktemp("weed")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(weed: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The S3 server, with its address and credentials in the environment."""
+    for name, value in weed.environment.items():
+        monkeypatch.setenv(name, value)
+    return weed
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A real Kafka broker."""
+    with kafka_broker(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
