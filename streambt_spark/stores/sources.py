@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +23,7 @@ from streambt_spark.stores.location import Location
 from streambt_spark.stores.times import zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -180,13 +181,14 @@ def _csv(place: Location, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
         bad.append((row.number - 1, row.text[:_LONGEST_ROW]))  # the header is line 1
         return "skip"
 
-    with place.filesystem.open_input_stream(place.key, compression=compression) as stream:
+    with place.filesystem.open_input_stream(place.key, compression=compression) as file:
+        stream = pa.TransformInputStream(file, _clean())
         reader = pc_csv.open_csv(
             stream,
             pc_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
             pc_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=note),
             pc_csv.ConvertOptions(
-                column_types={name: pa.binary() for name in names}, strings_can_be_null=False
+                column_types={name: pa.string() for name in names}, strings_can_be_null=False
             ),
         )
         while True:
@@ -195,7 +197,7 @@ def _csv(place: Location, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
             except StopIteration:
                 break
             found, bad[:] = list(bad), []
-            yield _decoded(batch), found
+            yield pa.table(batch), found
         if bad:
             yield pa.table({name: pa.array([], pa.string()) for name in names}), bad
 
@@ -208,15 +210,10 @@ def _header(place: Location, compression: str | None) -> tuple[list[str], str]:
     return [n.strip().strip('"') for n in line.split(delimiter)] if line.strip() else [], delimiter
 
 
-def _decoded(batch: pa.RecordBatch) -> pa.Table:
-    columns = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        try:
-            columns[name] = column.cast(pa.string())
-        except pa.ArrowInvalid:  # some cell is no UTF-8: only its row shall suffer
-            texts = [b.decode("utf-8", "replace") for b in column.to_pylist()]
-            columns[name] = pa.array(texts, pa.string())
-    return pa.table(columns)
+def _clean() -> Callable[[Any], bytes]:
+    """Return a filter that puts a mark for bytes that are no UTF-8, so only their row suffers."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+    return lambda data: decoder.decode(bytes(data)).encode()
 
 
 def _parquet(place: Location, where: str) -> Iterator[tuple[pa.Table, _Bad]]:

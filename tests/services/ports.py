@@ -28,7 +28,8 @@ def await_ready(
         try:
             ready()
         except Exception as error:
-            assert time.monotonic() < deadline, f"{name} is not ready after {seconds} s: {error}"
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} is not ready after {seconds} s") from error
             time.sleep(0.1)
         else:
             return
