@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pyspark import cloudpickle
+from pyspark.errors import StreamingQueryException
 
 from streambt_spark.core import broker
 from streambt_spark.core.allocation import FixedSize
@@ -22,13 +24,15 @@ from streambt_spark.core.bars import Bars
 from streambt_spark.core.graph import digest_of
 from streambt_spark.core.slices import Panel
 from streambt_spark.engines.result import Result
-from streambt_spark.errors import OutputError, RunError, SourceNotFound, StreambtError
+from streambt_spark.errors import OutputError, RunError, SourceNotFound
+from streambt_spark.spark.kafka import kafka_rows, require_topic
+from streambt_spark.spark.listener import Course, Progress, ProgressSink, following
 from streambt_spark.spark.manifest import bind
 from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.pace import Pace
 from streambt_spark.spark.replay import Replay, replay_rows
 from streambt_spark.spark.session import session
-from streambt_spark.spark.sinks import read_ledger, write_ledger
+from streambt_spark.spark.sinks import has_ended, read_ledger, write_ledger
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
 
 if TYPE_CHECKING:
@@ -36,7 +40,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
-    from pyspark.sql.streaming.listener import StreamingQueryListener
 
     from streambt_spark.calendars import Calendar
     from streambt_spark.core.plan import Plan
@@ -123,13 +126,14 @@ def replay(
     arrow_batch: int | None = None,
     master: str | None = None,
     modules: Sequence[ModuleType] = (),
-    listeners: Sequence[StreamingQueryListener] = (),
+    sinks: Sequence[ProgressSink] = (),
 ) -> Result:
     """Replay bars through the job until the last one, and return the result.
 
     Bars that are no snapshot yet become one in `out`. A checkpoint that an earlier call left is
     resumed; one of another strategy, other settings or other bars raises CheckpointMismatch before
-    anything is written. `speed` (event seconds a second) and `bars_per_second` pace the replay.
+    anything is written. `speed` (event seconds a second) and `bars_per_second` pace the replay;
+    `sinks` are told of its progress.
     """
     folder = Path(out) if out else Path(tempfile.mkdtemp(prefix="streambt-"))
     job = Job.in_folder(
@@ -141,8 +145,6 @@ def replay(
     )
     snapshot = data if isinstance(data, Snapshot) else _snapshot(data, folder / "snapshot")
     bind(job.checkpoint, manifest(plan, snapshot.digest, job))
-    compiling = Thread(target=warm_up, daemon=True)
-    compiling.start()
     source = Replay(
         snapshot.path,
         version=snapshot.version,
@@ -150,27 +152,91 @@ def replay(
         pace=Pace(speed, bars_per_second),
         slices_per_batch=slices_per_batch or max(1, BARS_AT_ONCE // len(plan.symbols)),
     )
-    addresses = (snapshot.path, job.ledger, job.checkpoint)
-    with session(addresses=addresses, master=master, conf=job.conf()) as spark:
-        for listener in listeners:
-            spark.streams.addListener(listener)
-        try:
-            compiling.join()
-            query = start(
-                spark,
-                plan,
-                replay_rows(spark, source),
-                job,
-                trigger={"availableNow": True},
-                modules=modules,
-            )
-            wait(query)
-        finally:
-            for listener in listeners:
-                spark.streams.removeListener(listener)
+    course = Course(source.timeline(), source.pace) if sinks else None
+    with _session(job, (snapshot.path,), sinks, course, master=master) as spark:
+        rows = replay_rows(spark, source)
+        query = start(spark, plan, rows, job, trigger={"availableNow": True}, modules=modules)
+        wait(query)
     settings = {"engine": "spark", "ledger": job.ledger, "snapshot": snapshot.path}
     bars = data if isinstance(data, Bars) else None
     return Result(plan, read_ledger(job.ledger), calendar, bars, settings)
+
+
+def live(
+    plan: Plan,
+    calendar: Calendar,
+    *,
+    bootstrap: str,
+    topic: str,
+    out: str | Path,
+    ledger: str | None = None,
+    checkpoint: str | None = None,
+    starting_offsets: str = "earliest",
+    max_offsets_per_batch: int | None = None,
+    trigger_seconds: float = 0.0,
+    shuffle_partitions: int | None = None,
+    arrow_batch: int | None = None,
+    master: str | None = None,
+    modules: Sequence[ModuleType] = (),
+    sinks: Sequence[ProgressSink] = (),
+) -> Result:
+    """Run the job on a Kafka topic until every symbol has sent its end marker, or until Ctrl-C.
+
+    The job is the replay's but for its source and its trigger, and so is the ledger. A batch starts
+    every `trigger_seconds`, or as soon as the last one is done. A call with the same arguments
+    resumes. After Ctrl-C the result so far is returned, its settings saying `stopped`. Raises
+    StoreUnavailable where no broker answers, SourceNotFound where there is no such topic,
+    CheckpointMismatch as `replay` does.
+    """
+    job = Job.in_folder(
+        out,
+        ledger=ledger,
+        checkpoint=checkpoint,
+        partitions=shuffle_partitions,
+        arrow_batch=arrow_batch,
+    )
+    require_topic(bootstrap, topic)
+    bind(job.checkpoint, manifest(plan, f"kafka topic {topic}", job))
+    settings: dict[str, Any] = {"engine": "spark", "ledger": job.ledger, "topic": topic}
+    if not has_ended(job.ledger):
+        end = _End()
+        trigger = {"processingTime": f"{round(trigger_seconds * 1000)} milliseconds"}
+        with _session(job, (), [*sinks, end], kafka=True, master=master) as spark:
+            rows = kafka_rows(
+                spark,
+                bootstrap,
+                topic,
+                starting_offsets=starting_offsets,
+                max_offsets_per_batch=max_offsets_per_batch,
+            )
+            query = start(spark, plan, rows, job, trigger=trigger, modules=modules)
+            try:
+                wait(query, end.reached)
+            except KeyboardInterrupt:
+                settings["stopped"] = True
+    return Result(plan, read_ledger(job.ledger), calendar, None, settings)
+
+
+@contextmanager
+def _session(
+    job: Job,
+    sources: Sequence[str],
+    sinks: Sequence[ProgressSink],
+    course: Course | None = None,
+    *,
+    kafka: bool = False,
+    master: str | None = None,
+) -> Iterator[SparkSession]:
+    """Yield a session that reports to `sinks`; the kernels compile while it starts."""
+    compiling = Thread(target=warm_up, daemon=True)
+    compiling.start()
+    addresses = (*sources, job.ledger, job.checkpoint)
+    with (
+        session(addresses=addresses, kafka=kafka, master=master, conf=job.conf()) as spark,
+        following(spark, sinks, course=course),
+    ):
+        compiling.join()
+        yield spark
 
 
 def manifest(plan: Plan, bars: str, job: Job) -> dict[str, Any]:
@@ -191,21 +257,39 @@ def manifest(plan: Plan, bars: str, job: Job) -> dict[str, Any]:
     return {"run_id": digest_of(bound), **bound}
 
 
-def wait(query: StreamingQuery) -> None:
-    """Wait for the end of a query; stop it on Ctrl-C. Raises RunError where it fails."""
+class _End:
+    """A progress sink that sets `reached` once a batch has told that the stream has ended."""
+
+    def __init__(self) -> None:
+        self.reached = Event()
+
+    def update(self, progress: Progress) -> None:
+        """Look for the operator's `ended`."""
+        if progress.ended:
+            self.reached.set()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def wait(query: StreamingQuery, until: Event | None = None) -> None:
+    """Wait for the end of a query, or stop it once `until` is set, or on Ctrl-C.
+
+    Raises RunError where the query fails.
+    """
     try:
-        query.awaitTermination()
-    except KeyboardInterrupt:
-        query.stop()
-        raise
-    except StreambtError:
-        raise
-    except Exception as error:
+        while not query.awaitTermination(1):
+            if until is not None and until.is_set():
+                query.stop()
+    except StreamingQueryException as error:
         raise RunError(f"the streaming job failed: {cause(error)}") from error
+    finally:
+        if query.isActive:
+            query.stop()
 
 
 def cause(error: Exception) -> str:
-    """Return the last line of a Spark failure that says something, in one line."""
+    """Return what a Spark failure comes down to, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if ".errors." in line or line.split(":")[0].endswith("Error")]
     return (told or lines or [type(error).__name__])[-1][:500]

@@ -8,6 +8,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from streambt_spark.core.ledger import Kind
 from streambt_spark.errors import SourceNotFound
 from streambt_spark.stores.location import Location
 
@@ -31,11 +32,24 @@ def write_ledger(
 
 def read_ledger(path: str) -> pa.Table:
     """Return all rows of a ledger table. Raises SourceNotFound where there is none."""
+    table = _open(path)
+    if table is None:
+        raise SourceNotFound(f"no ledger at {path}; run the backtest first, or check the path")
+    return pa.table(table.to_pyarrow_table())
+
+
+def has_ended(path: str) -> bool:
+    """Return whether a ledger tells that its stream has ended; False where there is none."""
+    table = _open(path)
+    if table is None:
+        return False
+    end = Kind.END.name.lower()
+    return bool(table.to_pyarrow_table(columns=["kind"], filters=[("kind", "=", end)]).num_rows)
+
+
+def _open(path: str) -> DeltaTable | None:
     place = Location.of(path)
     try:
-        table = DeltaTable(place.delta_address, storage_options=place.delta_options)
+        return DeltaTable(place.delta_address, storage_options=place.delta_options)
     except TableNotFoundError:
-        raise SourceNotFound(
-            f"no ledger at {path}; run the backtest first, or check the path"
-        ) from None
-    return pa.table(table.to_pyarrow_table())
+        return None
