@@ -1,0 +1,296 @@
+"""Snapshots on a local folder and on a real S3 server."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from streambt_spark.core.bars import Bars
+from streambt_spark.errors import (
+    BadColumns,
+    ConfigError,
+    DataError,
+    NoData,
+    OutputError,
+    SourceNotFound,
+    StoreUnavailable,
+)
+from streambt_spark.stores import lake
+from streambt_spark.stores.files import choose_grain, period_of
+from streambt_spark.stores.generator import generate
+from streambt_spark.stores.lake import (
+    BAR_SCHEMA,
+    Format,
+    bars_to_batches,
+    open_snapshot,
+    write_snapshot,
+)
+from tests.services.weed import S3Server
+
+FORMATS: tuple[Format, ...] = ("delta", "parquet")
+MINUTE = 60_000_000
+
+
+@pytest.fixture(params=FORMATS)
+def form(request: pytest.FixtureRequest) -> Format:
+    """Each format in turn."""
+    chosen: Format = request.param
+    return chosen
+
+
+@pytest.fixture
+def bars() -> Bars:
+    """Three symbols with gaps over 400 minutes."""
+    return generate(["C", "A", "B"], 400, "1m", gaps=0.2)
+
+
+@pytest.fixture
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut files and row groups small, so that a few bars fill several."""
+    monkeypatch.setattr("streambt_spark.stores.files.FILE_ROWS", 150)
+    monkeypatch.setattr("streambt_spark.stores.files.GROUP_ROWS", 40)
+
+
+def keys(batches: Iterator[pa.RecordBatch]) -> list[tuple[str, int]]:
+    """Return the (symbol, ts in µs) of batches."""
+    pairs: list[tuple[str, int]] = []
+    for batch in batches:
+        pairs.extend(
+            zip(batch["symbol"].to_pylist(), batch["ts"].cast("int64").to_pylist(), strict=True)
+        )
+    return pairs
+
+
+def test_a_snapshot_holds_its_bars_and_says_so(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """What was written is read back, with the digest the bars have in memory."""
+    snapshot = write_snapshot(
+        bars_to_batches(bars, 100), tmp_path / "s", interval="1m", format=form
+    )
+    assert snapshot == open_snapshot(tmp_path / "s") == pickle.loads(pickle.dumps(snapshot))  # noqa: S301
+    assert snapshot.digest == bars.digest() == snapshot.bars().digest()
+    assert (snapshot.rows, snapshot.symbols, snapshot.format) == (len(bars), ("A", "B", "C"), form)
+    assert (snapshot.min_ts, snapshot.max_ts) == (bars.ts.min(), bars.ts.max())
+    assert snapshot.table().schema.equals(BAR_SCHEMA)
+    assert snapshot.slices().tolist() == np.unique(bars.ts).tolist()
+
+
+def test_a_delta_snapshot_is_a_delta_table(tmp_path: Path, bars: Bars) -> None:
+    """Any Delta reader sees the rows, and the commit names rows and times for each file."""
+    write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m")
+    table = DeltaTable(tmp_path / "s")
+    assert table.to_pyarrow_table().num_rows == len(bars)
+    assert table.version() == 0
+    assert pa.table(table.get_add_actions())["num_records"].to_pylist() == [len(bars)]
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_range_and_symbols_select_exactly(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """start ≤ ts < end holds to the microsecond over many files and row groups."""
+    snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    assert len(list((tmp_path / "s").rglob("*.parquet"))) == -(-len(bars) // 150)
+    start, end = snapshot.min_ts + 100 * MINUTE, snapshot.min_ts + 250 * MINUTE
+    wanted = [
+        (bars.symbols[c], t)
+        for c, t in zip(bars.code.tolist(), bars.ts.tolist(), strict=True)
+        if start <= t < end and bars.symbols[c] != "B"
+    ]
+    assert keys(snapshot.read(start, end, ["A", "C"])) == wanted
+    assert keys(snapshot.read(end, start)) == []
+
+
+@pytest.mark.usefixtures("small_files")
+def test_files_outside_the_range_are_not_opened(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """A slice is read though every file that cannot hold it is gone."""
+    snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    first = min((tmp_path / "s").rglob("*.parquet"))
+    for file in (tmp_path / "s").rglob("*.parquet"):
+        if file != first:
+            file.unlink()
+    end = snapshot.min_ts + 5 * MINUTE
+    assert len(keys(snapshot.read(None, end))) == int(np.sum(bars.ts < end))
+
+
+@pytest.mark.usefixtures("small_files")
+def test_rows_may_lie_shuffled_inside_files(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """Reading does not rely on the order of rows inside a file."""
+    snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    for file in (tmp_path / "s").rglob("*.parquet"):
+        table = pq.ParquetFile(file).read()
+        order = np.random.default_rng(1).permutation(table.num_rows)
+        pq.write_table(table.take(order), file, row_group_size=40)
+    lake._footer.cache_clear()
+    start, end = snapshot.min_ts + 50 * MINUTE, snapshot.min_ts + 60 * MINUTE
+    inside = int(np.sum((bars.ts >= start) & (bars.ts < end)))
+    assert snapshot.bars().digest() == snapshot.digest
+    assert snapshot.slices().tolist() == np.unique(bars.ts).tolist()
+    assert len(keys(snapshot.read(start, end))) == inside
+
+
+def test_columns_are_chosen_and_unknown_ones_named(tmp_path: Path, bars: Bars) -> None:
+    """Only the wanted columns come, in the wanted order, as BAR_SCHEMA types them."""
+    snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m")
+    batch = next(snapshot.read(columns=["close", "symbol"]))
+    assert batch.schema.equals(pa.schema([BAR_SCHEMA.field("close"), BAR_SCHEMA.field("symbol")]))
+    with pytest.raises(BadColumns, match="wap"):
+        next(snapshot.read(columns=["wap"]))
+
+
+def test_an_existing_snapshot_is_never_touched(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """Writing where a snapshot or anything else is raises and changes nothing."""
+    write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    with pytest.raises(OutputError, match="already holds"):
+        write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m")
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(OutputError, match=r"not empty \(notes.txt"):
+        write_snapshot(bars_to_batches(bars), tmp_path / "mine", interval="1m")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+def test_a_killed_writers_leftover_is_rewritten(
+    tmp_path: Path, bars: Bars, form: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a commit there is no snapshot, and the next writer starts afresh."""
+
+    def dies() -> Iterator[pa.RecordBatch]:
+        yield from bars_to_batches(bars.take(slice(0, 100)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lake, "_SAMPLE_ROWS", 10)
+    with pytest.raises(KeyboardInterrupt):
+        write_snapshot(dies(), tmp_path / "s", interval="1m", format=form)
+    assert list((tmp_path / "s").rglob("*.parquet"))
+    with pytest.raises(SourceNotFound):
+        open_snapshot(tmp_path / "s")
+    snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    assert snapshot.bars().digest() == bars.digest()
+
+
+def test_no_rows_write_nothing(tmp_path: Path) -> None:
+    """NoData leaves no folder behind."""
+    with pytest.raises(NoData):
+        write_snapshot([], tmp_path / "s", interval="1m")
+    assert not (tmp_path / "s").exists()
+
+
+def test_rows_out_of_order_are_refused(tmp_path: Path, bars: Bars) -> None:
+    """A repeated or earlier key inside or between batches is an error, and no snapshot."""
+    batch = next(bars_to_batches(bars))
+    for parts in ([batch, batch], [batch.slice(10), batch.slice(0, 10)], [batch.take([1, 0])]):
+        with pytest.raises(DataError, match="not strictly ascending"):
+            write_snapshot(parts, tmp_path / "s", interval="1m")
+        with pytest.raises(SourceNotFound):
+            open_snapshot(tmp_path / "s")
+
+
+def test_a_changed_table_is_refused(tmp_path: Path, bars: Bars) -> None:
+    """Rows appended by another program to a snapshot are noticed when that version is opened."""
+    write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m")
+    table = DeltaTable(tmp_path / "s")
+    table.delete("symbol = 'A'")
+    with pytest.raises(DataError, match="it was changed"):
+        open_snapshot(tmp_path / "s", version=table.version())
+    assert open_snapshot(tmp_path / "s", version=0).digest == bars.digest()
+
+
+def test_missing_places_and_formats_are_named(tmp_path: Path, bars: Bars) -> None:
+    """No snapshot, no such version, no such format or scheme: each its own error."""
+    write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m")
+    with pytest.raises(SourceNotFound, match="no snapshot at"):
+        open_snapshot(tmp_path / "none")
+    with pytest.raises(SourceNotFound, match="version 7"):
+        open_snapshot(tmp_path / "s", version=7)
+    with pytest.raises(ConfigError, match="'ftp'"):
+        open_snapshot("ftp://host/s")
+    with pytest.raises(ConfigError, match="'csv'"):
+        write_snapshot([], tmp_path / "t", interval="1m", format="csv")  # type: ignore[arg-type]
+
+
+def test_an_unwritable_folder_is_an_output_error(tmp_path: Path, bars: Bars) -> None:
+    """A path below a file cannot be made."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="choose"):
+        write_snapshot(bars_to_batches(bars), tmp_path / "file" / "s", interval="1m")
+
+
+@pytest.mark.parametrize(
+    ("rows", "days", "grain"),
+    [
+        (600_000, 0.2, "day"),
+        (300_000, 7.0, "month"),
+        (300_000, 60.0, "year"),
+        (300_000, 5_000.0, "all"),
+    ],
+)
+def test_the_grain_fits_the_density(rows: int, days: float, grain: str) -> None:
+    """The finest period that holds half a million rows is chosen, never below a day."""
+    assert choose_grain(rows, 0, int(days * 86_400_000_000)) == grain
+
+
+def test_periods_are_named_by_their_date() -> None:
+    """2024-03-05T23:59Z lies in that day, month and year."""
+    ts = 1_709_683_140_000_000
+    assert [period_of(ts, g) for g in ("day", "month", "year")] == ["2024-03-05", "2024-03", "2024"]
+
+
+def test_each_period_is_a_partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars over a month's end go into two folders, cut exactly there."""
+    monkeypatch.setattr(lake, "_SAMPLE_ROWS", 10)
+    monkeypatch.setattr("streambt_spark.stores.files.SMALL_FILE_ROWS", 3)
+    bars = generate(["A"], 40, "1d")
+    snapshot = write_snapshot(bars_to_batches(bars, 7), tmp_path / "s", interval="1d")
+    folders = {p.parent.name: pq.read_metadata(p).num_rows for p in tmp_path.rglob("*.parquet")}
+    assert folders == {"period=2020-01": 31, "period=2020-02": 9}
+    assert snapshot.bars().digest() == bars.digest()
+
+
+@pytest.mark.store
+@pytest.mark.parametrize("scheme", ["s3", "s3a"])
+def test_s3_holds_snapshots_like_a_folder(
+    s3: S3Server, bars: Bars, form: Format, scheme: str
+) -> None:
+    """On a real S3 server a snapshot is written, refused a second time, and read in ranges."""
+    path = f"{scheme}://{s3.bucket}/snapshots/{scheme}-{form}"
+    snapshot = write_snapshot(bars_to_batches(bars), path, interval="1m", format=form)
+    assert snapshot.path == path
+    assert open_snapshot(path).bars().digest() == bars.digest() == snapshot.digest
+    start, end = snapshot.min_ts + 100 * MINUTE, snapshot.min_ts + 101 * MINUTE
+    assert len(keys(snapshot.read(start, end))) == int(np.sum(bars.ts == start))
+    with pytest.raises(OutputError, match="already holds"):
+        write_snapshot(bars_to_batches(bars), path, interval="1m", format=form)
+
+
+@pytest.mark.store
+def test_a_leftover_on_s3_is_rewritten(s3: S3Server, bars: Bars) -> None:
+    """Objects of a killed writer vanish when the snapshot is written anew."""
+    client = s3.client()
+    client.put_object(Bucket=s3.bucket, Key="left/_writing", Body=b"")
+    client.put_object(Bucket=s3.bucket, Key="left/period=all/part-00099.parquet", Body=b"junk")
+    snapshot = write_snapshot(bars_to_batches(bars), f"s3a://{s3.bucket}/left", interval="1m")
+    assert snapshot.bars().digest() == bars.digest()
+    listed = client.list_objects_v2(Bucket=s3.bucket, Prefix="left/")["Contents"]
+    names = sorted(o["Key"] for o in listed if not o["Key"].endswith("/"))
+    assert names == [
+        "left/_delta_log/00000000000000000000.json",
+        "left/period=all/part-00000.parquet",
+    ]
+
+
+@pytest.mark.store
+def test_wrong_s3_keys_are_one_error_without_the_secret(
+    s3: S3Server, bars: Bars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused access names the address and the settings, never the secret."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-canary-secret")
+    with pytest.raises(StoreUnavailable, match="AWS_ENDPOINT_URL") as caught:
+        write_snapshot(bars_to_batches(bars), f"s3a://{s3.bucket}/no", interval="1m")
+    assert "wrong-canary-secret" not in str(caught.value)
