@@ -219,6 +219,19 @@ class KafkaConfig(Section):
     """Its addresses: host:port,host:port."""
     topic: str | None = None
     """The topic of the bars."""
+    topic_partitions: PositiveInt = 4
+    """The partitions of a topic that replay-to-kafka makes."""
+
+
+class LiveConfig(Section):
+    """How a live run reads its topic. The broker's login comes from the KAFKA_* variables."""
+
+    offsets: str = "earliest"
+    """Where a new run begins: earliest, latest, or Spark's JSON; a resumed one goes on."""
+    trigger: PositiveFloat = 1.0
+    """Seconds from one micro-batch to the next."""
+    max_offsets: PositiveInt | None = None
+    """Messages in one micro-batch; all there are by default."""
 
 
 class Settings(BaseSettings):
@@ -239,6 +252,7 @@ class Settings(BaseSettings):
     mongo: MongoConfig = Field(default_factory=MongoConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
     kafka: KafkaConfig = Field(default_factory=KafkaConfig)
+    live: LiveConfig = Field(default_factory=LiveConfig)
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from streambt_spark.cli import data, demo, machine, runs
+from streambt_spark.cli import data, demo, live, machine, runs
 from streambt_spark.errors import StreambtError
 from streambt_spark.masking import mask
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (data, runs, demo, machine):
+for group in (data, runs, live, demo, machine):
     group.register(app)
 
 

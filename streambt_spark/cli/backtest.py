@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streambt_spark import strategy as strategies
-from streambt_spark.cerebro import Cerebro
+from streambt_spark.cerebro import Cerebro, Universe
 from streambt_spark.cli.folder import Folder, versions, write_ledger
 from streambt_spark.cli.inputs import Input, read_input, require
 from streambt_spark.cli.output import console, metrics_table, remark
+from streambt_spark.cli.progress import progress_sinks
 from streambt_spark.core.broker import Broker, Instrument
 from streambt_spark.core.graph import digest_of
 from streambt_spark.errors import ExtraMissing
@@ -22,7 +22,6 @@ from streambt_spark.spark.java import java_version
 if TYPE_CHECKING:
     from streambt_spark.config import Settings
     from streambt_spark.engines.result import Result
-    from streambt_spark.spark.listener import Listener
     from streambt_spark.strategy import Strategy
 
 Figures = dict[str, dict[str, object]]
@@ -36,21 +35,26 @@ def backtest(settings: Settings) -> Result:
     folder = Folder(Path(settings.run.out).absolute()) if settings.run.out else None
     if folder:
         folder.require_writable()
-    if settings.run.engine == "spark" and not any(name in os.environ for name in _STARTED):
-        java_version()
+    if settings.run.engine == "spark":
+        require_java()
     strategy = strategies.load(file)
     found = read_input(settings)
     cerebro = Cerebro(broker_of(settings), calendar=settings.data.calendar)
     strategy.build(cerebro, cerebro.add_data(found.data), settings.run.parameters)
-    run_id = _run_id(cerebro, found)
+    identity = run_id(cerebro, found)
     if folder:
-        folder.claim(run_id, settings.run.engine)
+        folder.claim(identity, settings.run.engine)
     result = _run(cerebro, settings, strategy, found, folder)
-    figures = {lane.name: result.figures(lane) for lane in result.plan.lanes}
-    if folder:
-        _write(folder, settings, run_id, found, result, figures)
-    _print(folder, result, figures)
+    if settings.run.engine == "local" and folder:
+        write_ledger(settings.run.ledger or folder.ledger, result.ledger)
+    write_results(folder, settings, identity, found, result)
     return result
+
+
+def require_java() -> None:
+    """Raise JavaMissing where Spark could not start, unless one runs already."""
+    if not any(name in os.environ for name in _STARTED):
+        java_version()
 
 
 def broker_of(settings: Settings) -> Broker:
@@ -66,7 +70,7 @@ def broker_of(settings: Settings) -> Broker:
     )
 
 
-def _run_id(cerebro: Cerebro, found: Input) -> str:
+def run_id(cerebro: Cerebro, found: Input) -> str:
     """Return the digest of all that determines the result: strategy, account, bars and code."""
     code = versions()["streambt-spark"]
     return digest_of({"plan": cerebro.plan().identity, "bars": found.digest, "code": code})
@@ -80,35 +84,30 @@ def _run(
         if told.speed or told.bars_per_second:
             remark("the local engine is not paced; for --speed or --bars-per-second use spark")
         return cerebro.run("local")
-    with _progress(settings, found, folder) as listener:
-        return cerebro.run(
-            "spark",
-            out=folder.path if folder else None,
-            ledger=told.ledger,
-            checkpoint=told.checkpoint,
-            slices_per_batch=told.slices_per_batch,
-            speed=told.speed,
-            bars_per_second=told.bars_per_second or 0.0,
-            shuffle_partitions=told.shuffle_partitions,
-            arrow_batch=told.arrow_batch,
-            modules=strategy.modules,
-            listeners=[listener],
-        )
+    assert not isinstance(found.data, Universe)  # a live run goes through follow
+    return cerebro.run(
+        "spark",
+        out=folder.path if folder else None,
+        ledger=told.ledger,
+        checkpoint=told.checkpoint,
+        slices_per_batch=told.slices_per_batch,
+        speed=told.speed,
+        bars_per_second=told.bars_per_second or 0.0,
+        shuffle_partitions=told.shuffle_partitions,
+        arrow_batch=told.arrow_batch,
+        modules=strategy.modules,
+        sinks=progress_sinks(folder.path / "progress.jsonl" if folder else None),
+    )
 
 
-@contextmanager
-def _progress(settings: Settings, found: Input, folder: Folder | None) -> Iterator[Listener]:
-    """Yield the listener that keeps the bar on a terminal and, in a folder, progress.jsonl."""
-    from streambt_spark.cli.progress import course_of, progress_sinks
-    from streambt_spark.spark.listener import LAST_EVENTS_SECONDS, Listener
-
-    path = folder.path / "progress.jsonl" if folder else None
-    listener = Listener(progress_sinks(path), course=course_of(settings, found.data))
-    try:
-        yield listener
-        listener.wait(LAST_EVENTS_SECONDS)
-    finally:
-        listener.close()
+def write_results(
+    folder: Folder | None, settings: Settings, run_id: str, found: Input, result: Result
+) -> None:
+    """Write all but the ledger into the folder, the manifest last, and print the figures."""
+    figures = {lane.name: result.figures(lane) for lane in result.plan.lanes}
+    if folder:
+        _write(folder, settings, run_id, found, result, figures)
+    _print(folder, result, figures)
 
 
 def _write(
@@ -120,8 +119,6 @@ def _write(
     figures: Figures,
 ) -> None:
     address = settings.run.ledger or folder.ledger
-    if settings.run.engine == "local":
-        write_ledger(address, result.ledger)
     for name in ("fills", "orders", "equity"):
         folder.write_frame(name, getattr(result, name))
     if found.quarantine is not None and len(found.quarantine):
@@ -144,7 +141,7 @@ def _manifest(
         "parameters": settings.run.parameters,
         "lanes": [lane.name for lane in result.plan.lanes],
         "source": found.source,
-        "bars": {"rows": found.rows, "digest": found.digest},
+        "bars": {"rows": found.rows, "digest": found.digest or None},
         "interval": found.data.interval,
         "symbols": list(found.data.symbols),
         "calendar": result.calendar.name,

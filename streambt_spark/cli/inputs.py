@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from streambt_spark.cerebro import Universe
     from streambt_spark.config import Settings
     from streambt_spark.core.bars import Bars
     from streambt_spark.stores.intake import Counts
@@ -24,10 +25,11 @@ CHARTED_BARS = 1_000_000
 class Input:
     """Bars ready to run: `quarantine` are the refused rows, `source` says where all came from.
 
-    `data` is a snapshot where that is taken whole, so that it need not fit into memory.
+    `data` is a snapshot where that is taken whole, so that it need not fit into memory, and a
+    universe (with no digest) where the bars are live.
     """
 
-    data: Bars | Snapshot
+    data: Bars | Snapshot | Universe
     rows: int
     digest: str
     source: str
@@ -35,13 +37,14 @@ class Input:
     quarantine: pa.Table | None = None
 
     def prices(self) -> pd.DataFrame | None:
-        """Return symbol, ts and close of every bar; None where they are too many."""
+        """Return symbol, ts and close of every bar; None where they are too many, or live."""
         import numpy as np
         import pandas as pd
 
+        from streambt_spark.cerebro import Universe
         from streambt_spark.core.bars import Bars
 
-        if self.rows > CHARTED_BARS:
+        if self.rows > CHARTED_BARS or isinstance(self.data, Universe):
             return None
         bars = self.data if isinstance(self.data, Bars) else self.data.bars()
         return pd.DataFrame(

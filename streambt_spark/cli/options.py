@@ -131,6 +131,21 @@ Timeout = Annotated[
 Bootstrap = Annotated[str | None, _text("--bootstrap", "HOST:PORT,…", "Kafka's addresses.", _STORE)]
 Topic = Annotated[str | None, _text("--topic", "NAME", "Kafka topic of the bars.", _STORE)]
 
+TopicPartitions = Annotated[
+    str | None,
+    _text("--topic-partitions", "N", "Partitions where the topic is made; default 4.", _STORE),
+]
+Offsets = Annotated[
+    str | None,
+    _text("--offsets", "earliest|latest", "Where a new run begins; default earliest.", _RUN),
+]
+Trigger = Annotated[
+    str | None, _text("--trigger", "SECONDS", "From batch to batch; default 1.", _RUN)
+]
+MaxOffsets = Annotated[
+    str | None, _text("--max-offsets", "N", "Messages in a micro-batch; default all.", _RUN)
+]
+
 Profile = Annotated[
     str | None,
     typer.Option(

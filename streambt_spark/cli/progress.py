@@ -6,21 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from streambt_spark.core.bars import Bars
 from streambt_spark.spark.listener import (
-    Course,
     MetricsFile,
     Progress,
     ProgressSink,
     default_sinks,
 )
-from streambt_spark.spark.pace import Pace, Timeline
 
 if TYPE_CHECKING:
-    from streambt_spark.config import Settings
-    from streambt_spark.stores.lake import Snapshot
+    pass
 
 
 @dataclass(slots=True)
@@ -44,12 +38,3 @@ class LateFile:
 def progress_sinks(path: Path | None) -> list[ProgressSink]:
     """Return what the reports of a run go to."""
     return [*default_sinks(), *([LateFile(path)] if path else [])]
-
-
-def course_of(settings: Settings, data: Bars | Snapshot) -> Course:
-    """Return the slices of a replay and its pace."""
-    pace = Pace(settings.run.speed, settings.run.bars_per_second or 0.0)
-    if not isinstance(data, Bars):
-        return Course(Timeline.of(data), pace)
-    ts, counts = np.unique(data.ts, return_counts=True)
-    return Course(Timeline(ts, np.concatenate(([0], np.cumsum(counts)))), pace)

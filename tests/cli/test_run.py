@@ -1,0 +1,186 @@
+"""`streambt run`, `show`, `compare` and `validate` without Spark: folders, lines and exit codes."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from streambt_spark.cli.app import _run
+from tests.cli.conftest import BARS, STRATEGY, Command
+
+RUN = ("run", "sma.py", "--bars", "bars.csv", "--interval", "1d")
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_its_folder(streambt: Command, place: Path) -> None:
+    """A run's folder has manifest, figures, CSV views, report and ledger, and they agree."""
+    done = streambt(*RUN, "--cash", "1000", "--set", "slow=4", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    out = place / "out"
+    assert {p.name for p in out.iterdir()} == {
+        "manifest.json", "metrics.json", "fills.csv", "orders.csv", "equity.csv", "report.html",
+        "ledger",
+    }  # fmt: skip
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["counts"] == {
+        "read": 14, "accepted": 14, "duplicate": 0, "late": 0, "rejected": 0,
+    }  # fmt: skip
+    assert manifest["parameters"] == {"slow": 4}
+    assert f"digest {manifest['digest']}" in done.stdout
+    assert f"report {out / 'report.html'}" in done.stdout
+    metrics = json.loads((out / "metrics.json").read_text())
+    fills, equity = _rows(out / "fills.csv"), _rows(out / "equity.csv")
+    assert list(fills[0]) == [
+        "lane", "ts", "symbol", "side", "quantity", "price", "commission", "order_id",
+    ]  # fmt: skip
+    assert list(equity[0]) == ["lane", "ts", "cash", "equity", "drawdown"]
+    assert len(fills) == metrics["fills"] > 0
+    assert len(equity) == 7
+    assert float(equity[-1]["equity"]) == metrics["final"]
+    assert (equity[0]["ts"], equity[0]["equity"]) == ("2024-01-01T00:00:00Z", "1000.0")
+    assert {fill["lane"] for fill in fills} == set(manifest["lanes"]) == set(metrics["lanes"])
+
+
+def test_again_is_equal_and_other_settings_differ(streambt: Command) -> None:
+    """The same run again has the same digest; another one is told apart, with what differs."""
+    for out, fast in (("a", "2"), ("b", "2"), ("c", "1")):
+        assert streambt(*RUN, "--set", f"fast={fast}", "--out", out).returncode == 0
+    same = streambt("compare", "a", "b")
+    assert (same.returncode, same.stdout.split(":")[0]) == (0, "equal")
+    other = streambt("compare", "a", "c")
+    assert other.returncode == 1
+    assert "parameters.fast: 2 against 1" in other.stdout
+    assert "different from event" in other.stdout
+
+
+def test_a_folder_is_kept_for_its_run(streambt: Command, place: Path) -> None:
+    """A folder takes the same run again, refuses another one, and stays as it was."""
+    assert streambt(*RUN, "--out", "a").returncode == 0
+    assert streambt(*RUN, "--out", "a").returncode == 0
+    before = (place / "a" / "manifest.json").read_bytes()
+    refused = streambt(*RUN, "--set", "fast=1", "--out", "a")
+    assert refused.returncode == 1
+    assert "holds the local run" in refused.stderr
+    assert (place / "a" / "manifest.json").read_bytes() == before
+
+
+def test_show(streambt: Command) -> None:
+    """show prints the figures, the counts and the digest of a finished run."""
+    streambt(*RUN, "--out", "a")
+    done = streambt("show", "a")
+    assert done.returncode == 0
+    assert "Total return" in done.stdout
+    assert "read 14, accepted 14" in done.stdout
+
+
+def test_profile_environment_and_option(streambt: Command, place: Path) -> None:
+    """A whole run can come from a profile; the environment and an option override it."""
+    (place / "p.yaml").write_text(
+        "data: {bars: bars.csv, interval: 1d, symbols: [A]}\nbroker: {cash: 5}\n"
+        "run: {strategy: sma.py, parameters: {fast: 1}, out: made}\n"
+    )
+    shown = streambt("run", "--profile", "p.yaml", "--cash", "7", "--show-config")
+    assert "cash: 7.0                                # --cash" in shown.stdout
+    done = streambt("run", "--profile", "p.yaml", "--cash", "7", STREAMBT_DATA_SYMBOLS="B")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((place / "made" / "manifest.json").read_text())
+    assert manifest["symbols"] == ["B"]
+    assert manifest["settings"]["broker"]["cash"] == 7.0
+
+
+def test_bad_rows_are_told(streambt: Command, place: Path) -> None:
+    """A file with bad rows runs; they are in quarantine with reasons, and the counts add up."""
+    (place / "bars.csv").write_text(BARS + "A,2024-01-08,0,1,0,1,1\nA,2024-01-07,9,12,9,12,100\n")
+    assert streambt(*RUN, "--out", "a").returncode == 0
+    counts = json.loads((place / "a" / "manifest.json").read_text())["counts"]
+    assert counts == {"read": 16, "accepted": 14, "duplicate": 1, "late": 0, "rejected": 1}
+    (row,) = _rows(place / "a" / "quarantine.csv")
+    assert (row["row"], row["reason"]) == ("15", "non_positive_price")
+    checked = streambt("validate", "bars.csv", "--interval", "1d")
+    assert checked.returncode == 1
+    assert "non_positive_price: 1" in checked.stdout
+
+
+def test_validate_a_strategy(streambt: Command) -> None:
+    """A strategy file is checked without any bar: its graph is built."""
+    done = streambt("validate", "sma.py", "--set", "fast=5")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "sma.py: 1 strategies on 3 nodes: SMA, SMA, cross\n",
+    )
+    assert streambt("validate", "sma.py", "--set", "fast=-1").returncode == 2
+
+
+def _strategy(line: str) -> dict[str, str]:
+    return {"sma.py": f"def build(cerebro, bars):\n    {line}\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "code", "message"),
+    [
+        ({}, ("--bars", "no.csv"), 65, "no such file or folder: no.csv"),
+        ({"bars.csv": "a,b\n1,2\n"}, (), 65, "bars.csv"),
+        ({"bars.csv": ""}, (), 65, "bars.csv is empty"),
+        ({"bars.csv": BARS.replace("2024-", "x-")}, (), 65, "bars.csv: not one of 14 times"),
+        (
+            _strategy("cerebro.add_indicator('SMAA', bars['close'])"),
+            (),
+            2,
+            "sma.py:2: TA-Lib has no",
+        ),
+        (
+            _strategy("bars['clos']"),
+            (),
+            2,
+            "sma.py:2: bars has no column 'clos' (did you mean close?)",
+        ),
+        (
+            _strategy(
+                "cerebro.add_indicator('SMA', 'y', name='x')"
+                "; cerebro.add_strat(cerebro.add_indicator('SMA', 'x', name='y'), None)"
+            ),
+            (),
+            2,
+            "sma.py:2: an indicator depends on itself",
+        ),
+        (_strategy("raise ValueError('boom')"), (), 1, "sma.py:2: ValueError: boom"),
+        (_strategy("pass"), (), 2, "no strategy was added"),
+        ({"sma.py": STRATEGY}, ("--set", "fsat=2"), 2, "--set fsat: build of sma.py has no such"),
+        ({}, ("--out", "bars.csv/x"), 1, "--out "),
+        ({}, ("--cash", "abc"), 2, "--cash: found 'abc', expected a valid number"),
+        ({}, ("--commission", "abc"), 2, "commission 'abc' is not understood"),
+        ({}, ("--symbols", "A,C"), 65, "bars.csv has no bar of C"),
+        ({}, ("--engine", "spark"), 69, "JAVA_HOME is /nowhere"),
+        ({}, ("--snapshot", "x"), 2, "both of --bars FILE and --snapshot ADDRESS given"),
+    ],
+)
+def test_bad_input(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: Path,
+    files: dict[str, str],
+    words: tuple[str, ...],
+    code: int,
+    message: str,
+) -> None:
+    """Bad input ends with one clear line and its exit code, and leaves nothing behind."""
+    for name, text in files.items():
+        (place / name).write_text(text)
+    before = _seen(place)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    found = _run([*RUN, "--out", "out", *words])
+    said = capsys.readouterr()
+    assert said.err.startswith(f"streambt: {message}")
+    assert (found, said.err.count("\n"), said.out) == (code, 1, "")
+    assert _seen(place) == before
+
+
+def _seen(folder: Path) -> dict[Path, int]:
+    files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    return {path: path.stat().st_mtime_ns for path in files}

@@ -1,0 +1,108 @@
+"""The commands that start Spark: run, demo, live and the jobs, each held against the local run."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.services.kafka import KafkaBroker
+
+ROOT = Path(__file__).parents[2]
+RUN = ("run", "sma.py", "--bars", "bars.csv", "--interval", "1d")
+
+
+def _digest(folder: Path) -> str:
+    digest: str = json.loads((folder / "manifest.json").read_text())["digest"]
+    return digest
+
+
+@pytest.mark.spark
+def test_spark_is_the_local_run(streambt: Command, place: Path) -> None:
+    """Spark gives the local run's ledger, also when run again; another run is refused."""
+    assert streambt(*RUN, "--out", "local").returncode == 0
+    spark = (*RUN, "--engine", "spark", "--slices-per-batch", "3", "--out", "spark")
+    done = streambt(*spark)
+    assert done.returncode == 0, done.stderr
+    assert _digest(place / "spark") == _digest(place / "local")
+    assert streambt("compare", "local", "spark").returncode == 0
+    lines = (place / "spark" / "progress.jsonl").read_text().splitlines()
+    assert [json.loads(line)["slices"] for line in lines if line][-1] == 7
+    assert streambt(*spark).returncode == 0
+    assert _digest(place / "spark") == _digest(place / "local")
+    (place / "spark" / "manifest.json").unlink()
+    other = streambt(*spark, "--set", "fast=1")
+    assert other.returncode == 1
+    assert "belongs to another run" in other.stderr
+    assert other.stderr.count("\n") == 1
+
+
+@pytest.mark.spark
+@pytest.mark.store
+def test_demo(streambt: Command, place: Path) -> None:
+    """The demo runs the whole chain and can be run again; it replaces no folder but its own."""
+    (place / "mine").mkdir()
+    (place / "mine" / "file").touch()
+    assert streambt("demo", "--out", "mine").returncode == 1
+    for _ in range(2):
+        done = streambt("demo", "--bars", "bars.csv", "--set", "fast=2", "--set", "slow=3")
+        assert done.returncode == 0, done.stderr
+        assert "MongoDB: rows read 14 = accepted 14" in done.stdout
+        assert "the local engine's ledger is the same, to the bit" in done.stdout
+        assert _digest(place / "demo-run" / "run") in done.stdout
+
+
+@pytest.mark.spark
+@pytest.mark.store
+def test_live(streambt: Command, place: Path, kafka: KafkaBroker) -> None:
+    """Bars through Kafka give the local run's ledger, and a run that has ended stays as it is."""
+    assert streambt(*RUN, "--out", "local").returncode == 0
+    snapshot = _snapshot(streambt, place)
+    to = ("--bootstrap", kafka.bootstrap, "--topic", "cli-live")
+    sent = streambt("replay-to-kafka", "--snapshot", snapshot, *to)
+    assert sent.stdout.startswith("sent 14 bars, 0 heartbeats and 2 end markers"), sent.stderr
+    live = ("live", "sma.py", *to, "--interval", "1d", "--symbols", "A,B", "--out", "live")
+    for _ in range(2):
+        done = streambt(*live)
+        assert done.returncode == 0, done.stderr
+        assert _digest(place / "live") == _digest(place / "local")
+    missing = streambt(*live[:5], "no-such-topic", *live[6:-1], "other")
+    assert missing.returncode == 65
+    assert not (place / "other").exists()
+
+
+@pytest.mark.spark
+def test_the_job_runs_under_spark_submit(streambt: Command, place: Path) -> None:
+    """jobs/backtest.py under spark-submit gives the local run's ledger."""
+    assert streambt(*RUN, "--out", "local").returncode == 0
+    submit = shutil.which("spark-submit", path=str(Path(sys.executable).parent))
+    assert submit is not None
+    done = subprocess.run(
+        [
+            submit, "--properties-file", str(ROOT / "conf" / "spark-defaults.conf"),
+            str(ROOT / "jobs" / "backtest.py"), *(_absolute(place, word) for word in RUN[1:]),
+            "--out", str(place / "job"),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"PYSPARK_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert _digest(place / "job") == _digest(place / "local")
+
+
+def _absolute(place: Path, word: str) -> str:
+    return str(place / word) if (place / word).exists() else word
+
+
+def _snapshot(streambt: Command, place: Path) -> str:
+    assert streambt("ingest", "bars.csv", "--interval", "1d").returncode == 0
+    assert streambt("export", "lake", "--interval", "1d").returncode == 0
+    return f"{place}/lake/bars/1"
