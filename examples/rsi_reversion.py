@@ -1,6 +1,6 @@
 """Mean reversion: buy what fell too fast, sell once it has recovered.
 
-    streambt run examples/rsi_reversion.py --bars bars.csv --interval 1d --set enter=25
+streambt run examples/rsi_reversion.py --bars bars.csv --interval 1d --set enter=25
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Moving average cross: long while the fast average is above the slow one, else flat.
 
-    streambt run examples/sma_cross.py --bars bars.csv --interval 1d --set fast=10 --set slow=30
+streambt run examples/sma_cross.py --bars bars.csv --interval 1d --set fast=10 --set slow=30
 """
 
 import numpy as np

@@ -22,8 +22,7 @@ class Sizing(IntEnum):
     ENTRY_PERCENT = 1
     TARGET_PERCENT = 2
     ALL_IN = 3
-    EQUAL_WEIGHT = 4
-    FUNCTION = 5
+    FUNCTION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,9 @@ class FixedSize:
     def __post_init__(self) -> None:
         _check_positive("FixedSize", self.quantity)
 
-    def sizing(self) -> tuple[Sizing, float]:
-        """Return the kernel's code and number."""
-        return Sizing.FIXED, self.quantity
+    def sizing(self, symbols: int) -> tuple[Sizing, float]:
+        """Return the kernel's code and number for a universe of `symbols`."""
+        return Sizing.FIXED, float(self.quantity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +48,9 @@ class PercentOfEquity:
     def __post_init__(self) -> None:
         _check_share("PercentOfEquity", self.share)
 
-    def sizing(self) -> tuple[Sizing, float]:
-        """Return the kernel's code and number."""
-        return Sizing.ENTRY_PERCENT, self.share
+    def sizing(self, symbols: int) -> tuple[Sizing, float]:
+        """Return the kernel's code and number for a universe of `symbols`."""
+        return Sizing.ENTRY_PERCENT, float(self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,39 +62,44 @@ class TargetPercent:
     def __post_init__(self) -> None:
         _check_share("TargetPercent", self.share)
 
-    def sizing(self) -> tuple[Sizing, float]:
-        """Return the kernel's code and number."""
-        return Sizing.TARGET_PERCENT, self.share
+    def sizing(self, symbols: int) -> tuple[Sizing, float]:
+        """Return the kernel's code and number for a universe of `symbols`."""
+        return Sizing.TARGET_PERCENT, float(self.share)
 
 
 @dataclass(frozen=True, slots=True)
 class AllIn:
-    """All the cash there is; a fill that costs more than expected shrinks to the cash.
+    """All the cash there is; a fill that needs more than there is shrinks to what fits.
 
-    With several symbols asking in one slice, the first in the universe's order takes it.
+    What fits is the largest number of lots, found by bisection. With several symbols asking in one
+    slice, the first in the universe's order takes it.
     """
 
-    def sizing(self) -> tuple[Sizing, float]:
-        """Return the kernel's code and number."""
+    def sizing(self, symbols: int) -> tuple[Sizing, float]:
+        """Return the kernel's code and number for a universe of `symbols`."""
         return Sizing.ALL_IN, 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class EqualWeight:
-    """An equal share of the equity for each of `positions` symbols (default: the universe).
+    """An equal part of the equity for each of `positions` symbols (default: the universe).
 
-    Rebalanced at every pulse that is not zero.
+    Rebalanced at every pulse that is not zero. `share` is what of the equity is invested when all
+    positions are taken: less than 1 leaves the cash for commissions and for opens above the close
+    that the orders were sized at, which would be rejected otherwise.
     """
 
     positions: int | None = None
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.positions is not None:
             _check_positive("EqualWeight", self.positions)
+        _check_share("EqualWeight", self.share)
 
-    def sizing(self) -> tuple[Sizing, float]:
-        """Return the kernel's code and number; 0 stands for the size of the universe."""
-        return Sizing.EQUAL_WEIGHT, float(self.positions or 0)
+    def sizing(self, symbols: int) -> tuple[Sizing, float]:
+        """Return the kernel's code and number for a universe of `symbols`."""
+        return Sizing.TARGET_PERCENT, self.share / (self.positions or symbols)
 
 
 @dataclass(frozen=True, slots=True)

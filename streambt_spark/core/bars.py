@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FIELDS = ("open", "high", "low", "close", "volume")
 """The numeric columns of a bar, in their canonical order."""
 
+COLUMNS = (*FIELDS, "ts")
+"""What an indicator can read of a bar; `ts`, its start, is UTC microseconds as float64, exactly."""
+
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 _UNITS_US = {"s": SECOND_US, "m": 60 * SECOND_US, "h": 3600 * SECOND_US, "d": DAY_US}

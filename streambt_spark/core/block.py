@@ -90,8 +90,7 @@ def _pulse(
 ) -> NDArray[np.float64]:
     """Return a lane's pulse by slice, float64[T, S]."""
     if ref.node == BARS:
-        column: NDArray[np.float64] = getattr(panel, ref.output)
-        return column
+        return panel.column(ref.output)
     return np.ascontiguousarray(values[ref].T)
 
 

@@ -10,17 +10,22 @@ after them with the events that happened. For every slice, in this order:
 3. The allocation sees this portfolio and asks for targets; the order is what is missing to the
    target after the position and the orders still working.
 
+Orders that a Broker's `opening` places before the first slice are working when it comes, so they
+fill at the first open of their symbol.
+
 Cash is an int64 count of minor units, every posting rounded half to even. Quantities are int64
 counts of lots. A purchase must be paid by free cash at the fill's price: cash less twice the value
 of the short positions (their proceeds are locked and matched by as much collateral, a stand-in
-until margin accounts exist). What does not fit is rejected with its reason and never shrunk, except
-for AllIn, whose very meaning is to take what there is.
+until margin accounts exist). The symbol that trades counts at the fill's price, the others at their
+last close. What only reduces a position needs no free cash. What does not fit is rejected whole,
+with its reason, and never shrunk, except for AllIn, whose very meaning is to take what there is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +57,7 @@ from streambt_spark.core.kernel import (
     place,
 )
 from streambt_spark.core.ledger import DTYPES, Events
-from streambt_spark.core.money import grid, minor_units
+from streambt_spark.core.money import grid, minor_units, whole_lots
 from streambt_spark.core.slippage import Slippage
 from streambt_spark.errors import BadParameter
 
@@ -60,6 +65,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streambt_spark.core.slices import Panel
+
+
+_EXACT = 2**53
+"""Counts below it are exact as float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,8 @@ class Broker:
     `cash` is the start cash in currency units; `commission` and `slippage` take the texts that
     their modules parse; `allow_short` lets a pulse below zero open a short position;
     `minor_digits` is the currency's number of decimals; `instruments` overrides the default
-    instrument of a symbol.
+    instrument of a symbol; `opening` holds, by symbol, the quantities ordered before the first
+    slice (below zero to sell).
     """
 
     cash: float = 1_000_000.0
@@ -98,13 +108,38 @@ class Broker:
     allow_short: bool = False
     minor_digits: int = 2
     instruments: Mapping[str, Instrument] = field(default_factory=dict)
+    opening: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if minor_units(self.cash, self.minor_digits) <= 0:
-            raise BadParameter(f"cash must be positive, found {self.cash!r}")
+        if not 0 < minor_units(self.cash, self.minor_digits) < _EXACT:
+            raise BadParameter(
+                f"cash must be positive and below {_EXACT} minor units, found {self.cash!r}"
+            )
+        object.__setattr__(self, "cash", float(self.cash))
         object.__setattr__(self, "commission", commissions.parse(self.commission))
         object.__setattr__(self, "slippage", slippages.parse(self.slippage))
         object.__setattr__(self, "instruments", dict(self.instruments))
+        object.__setattr__(self, "opening", dict(self.opening))
+
+    @property
+    def identity(self) -> str:
+        """The text of the settings: the same however they were written."""
+        assert isinstance(self.commission, Commission)
+        traded = {
+            symbol: (grid(i.tick), grid(i.lot), float(i.multiplier))
+            for symbol, i in self.instruments.items()
+        }
+        return repr(
+            (
+                minor_units(self.cash, self.minor_digits),
+                self.minor_digits,
+                self.commission.table().tolist(),
+                self.slippage,
+                self.allow_short,
+                sorted(traded.items()),
+                sorted((symbol, float(quantity)) for symbol, quantity in self.opening.items()),
+            )
+        )
 
 
 def terms(broker: Broker, allocation: Allocation, symbols: Sequence[str]) -> Terms:
@@ -114,17 +149,18 @@ def terms(broker: Broker, allocation: Allocation, symbols: Sequence[str]) -> Ter
     assert isinstance(slippage, Slippage)
     traded = [broker.instruments.get(s) or default_instrument(s) for s in symbols]
     sizing, size = (
-        allocation.sizing() if isinstance(allocation, BUILT_IN) else (Sizing.FUNCTION, 0.0)
+        allocation.sizing(len(symbols))
+        if isinstance(allocation, BUILT_IN)
+        else (Sizing.FUNCTION, 0.0)
     )
-    if sizing is Sizing.EQUAL_WEIGHT and size == 0.0:
-        size = float(len(symbols))
     lots = [grid(i.lot) for i in traded]
+    if sizing is Sizing.FIXED and any(size * den / num >= _EXACT for num, den in lots):
+        raise BadParameter(f"a size of {size!r} is more than {_EXACT} lots")
     return Terms(
         start_cash=minor_units(broker.cash, broker.minor_digits),
         minor=float(10**broker.minor_digits),
         allow_short=broker.allow_short,
         fees=fees.table(),
-        fee_bounds=fees.bounds(),
         slip_kind=int(slippage.kind),
         slip_amount=slippage.amount,
         slip_outside=slippage.outside_bar,
@@ -136,7 +172,25 @@ def terms(broker: Broker, allocation: Allocation, symbols: Sequence[str]) -> Ter
         multiplier=np.array([i.multiplier for i in traded], dtype=np.float64),
         sizing=int(sizing),
         size=float(size),
+        opening=_opening_lots(broker.opening, symbols, lots),
     )
+
+
+def _opening_lots(
+    opening: Mapping[str, float], symbols: Sequence[str], lots: Sequence[tuple[int, int]]
+) -> NDArray[np.int64]:
+    unknown = sorted(set(opening) - set(symbols))
+    if unknown:
+        raise BadParameter(f"opening orders of symbols outside the universe: {', '.join(unknown)}")
+    placed = np.zeros(len(symbols), np.int64)
+    for s, (symbol, (num, den)) in enumerate(zip(symbols, lots, strict=True)):
+        exact = Fraction(str(opening.get(symbol, 0))) * den / num
+        if exact.denominator != 1 or abs(exact) >= _EXACT:
+            raise BadParameter(
+                f"an opening order of {opening[symbol]!r} {symbol} is not in lots of {num / den}"
+            )
+        placed[s] = int(exact)
+    return placed
 
 
 def open_account(symbols: int) -> Account:
@@ -278,5 +332,7 @@ def _target_lots(
     for s, name in enumerate(names):
         if name in targets and present[s]:
             exact = float(targets[name]) * settings.lot[s, 1] / settings.lot[s, 0]
-            lots.append((s, int(exact + (1e-9 if exact > 0 else -1e-9))))
+            if not abs(exact) < _EXACT:
+                raise BadParameter(f"the allocation's target of {name} is {targets[name]!r}")
+            lots.append((s, whole_lots(exact)))
     return lots

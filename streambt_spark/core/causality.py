@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streambt_spark.core.bars import DAY_US
 from streambt_spark.core.functions import Family
 from streambt_spark.core.python_functions import PythonKernel
 from streambt_spark.errors import BadParameter, LookAheadError, StrategyError
@@ -105,6 +106,7 @@ def _series(function: Function, rows: int) -> list[NDArray[np.float64]]:
         "high": np.maximum(opened, close) + 0.7 + noise,
         "low": np.minimum(opened, close) - 0.7 + noise,
         "volume": np.round(1e5 * (1.1 + np.sin(row * 0.7) + noise)),
+        "ts": np.broadcast_to(DAY_US * np.arange(1.0, rows + 1)[:, None], close.shape),
     }
     columns = [
         fields.get(name, close + 0.3 * i * np.sin(row / (3 + i)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from streambt_spark.core.money import EPSILON
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
@@ -30,49 +31,43 @@ PATTERN = (
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """The rate for orders whose traded value is below `below` (currency units)."""
+    """The rate for orders whose traded value is below `below` (currency units).
+
+    The sum of `flat`, `percent` of the traded value and `per_share` of the quantity, then a minimum
+    and maxima for each order: `minimum` and `maximum` are currency units, `max_percent` is of the
+    traded value. The minimum is applied first, so a maximum wins over it, as US per-share plans do.
+    """
 
     below: float = math.inf
     flat: float = 0.0
     percent: float = 0.0
     per_share: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """One side's commission: its tiers, then a minimum and maxima for each order.
-
-    `minimum` and `maximum` are currency units, `max_percent` a percentage of the traded value;
-    the minimum is applied first, so a maximum wins over it, as US per-share plans do.
-    """
-
-    tiers: tuple[Tier, ...] = (Tier(),)
     minimum: float = 0.0
     maximum: float = math.inf
     max_percent: float = math.inf
 
+    def row(self) -> tuple[float, ...]:
+        """Return the numbers that `charge` reads, percentages as shares."""
+        share, most = self.percent / 100, self.max_percent / 100
+        return self.below, self.flat, share, self.per_share, self.minimum, self.maximum, most
+
 
 @dataclass(frozen=True, slots=True)
 class Commission:
-    """The commission of buys and of sells."""
+    """The commission of buys and of sells: tiers with ascending bounds, the last without one."""
 
-    buy: Rate = Rate()
-    sell: Rate = Rate()
+    buy: tuple[Tier, ...] = (Tier(),)
+    sell: tuple[Tier, ...] = (Tier(),)
 
     def table(self) -> NDArray[np.float64]:
-        """Return float64[2, K, 4]: side (buy, sell) by tier by (below, flat, rate, per share)."""
-        depth = max(len(self.buy.tiers), len(self.sell.tiers))
-        table = np.zeros((2, depth, 4))
-        for side, rate in enumerate((self.buy, self.sell)):
-            for k in range(depth):
-                tier = rate.tiers[min(k, len(rate.tiers) - 1)]
-                table[side, k] = (tier.below, tier.flat, tier.percent / 100, tier.per_share)
-        return table
-
-    def bounds(self) -> NDArray[np.float64]:
-        """Return float64[2, 3]: side by (minimum, maximum, maximum as a share of the value)."""
-        sides = (self.buy, self.sell)
-        return np.array([[r.minimum, r.maximum, r.max_percent / 100] for r in sides])
+        """Return float64[2, K, 7]: side (buy, sell) by tier by the numbers of `Tier.row`."""
+        depth = max(len(self.buy), len(self.sell))
+        return np.array(
+            [
+                [tiers[min(k, len(tiers) - 1)].row() for k in range(depth)]
+                for tiers in (self.buy, self.sell)
+            ]
+        )
 
 
 def parse(value: object) -> Commission:
@@ -91,15 +86,13 @@ def parse(value: object) -> Commission:
     return Commission(rate, rate)
 
 
-def _rate(value: object) -> Rate:
-    if isinstance(value, Rate):
-        return value
+def _rate(value: object) -> tuple[Tier, ...]:
     if isinstance(value, bool):
         raise _bad(value)
     if isinstance(value, int | float):
         if not (math.isfinite(value) and value >= 0):
             raise _bad(value)
-        return Rate((Tier(flat=float(value)),))
+        return (Tier(flat=float(value)),)
     if isinstance(value, str):
         return _parse_text(value.strip())
     if isinstance(value, Sequence) and value:
@@ -107,7 +100,7 @@ def _rate(value: object) -> Rate:
     raise _bad(value)
 
 
-def _parse_text(text: str) -> Rate:
+def _parse_text(text: str) -> tuple[Tier, ...]:
     bounds: dict[str, float] = {}
     rest = text
     while (match := _BOUND.match(rest)) is not None:
@@ -118,24 +111,22 @@ def _parse_text(text: str) -> Rate:
         bounds[name] = float(number)
     for pattern, field in ((_FLAT, "flat"), (_PERCENT, "percent"), (_PER_SHARE, "per_share")):
         if (match := pattern.match(rest)) is not None:
-            return Rate((Tier(**{field: float(match[1])}),), **bounds)
+            return (Tier(**{field: float(match[1])}, **bounds),)
     raise _bad(text)
 
 
-def _tiers(value: Sequence[Any]) -> Rate:
+def _tiers(value: Sequence[Any]) -> tuple[Tier, ...]:
     """Return the rate of [[below, rate], …, rate]: ascending bounds, the last without one."""
     bounds = [item[0] if _is_pair(item) else math.inf for item in value]
     rates = [_rate(item[1] if _is_pair(item) else item) for item in value]
     numbers = all(isinstance(bound, int | float) for bound in bounds)
-    if not numbers or any(len(rate.tiers) != 1 for rate in rates):
+    if not numbers or any(len(rate) != 1 for rate in rates):
         raise _bad(value)
     if bounds[-1] != math.inf or any(low >= high for low, high in pairwise((0.0, *bounds))):
         raise _bad(value)
-    tiers = tuple(
-        replace(rate.tiers[0], below=float(bound))
-        for bound, rate in zip(bounds, rates, strict=True)
+    return tuple(
+        replace(rate[0], below=float(bound)) for bound, rate in zip(bounds, rates, strict=True)
     )
-    return Rate(tiers, max(rate.minimum for rate in rates))
 
 
 def _is_pair(item: object) -> bool:
@@ -147,18 +138,13 @@ def _bad(value: object) -> BadParameter:
 
 
 @njit(cache=True)
-def charge(
-    table: NDArray[np.float64],
-    bounds: NDArray[np.float64],
-    side: int,
-    value: float,
-    quantity: float,
-) -> float:
+def charge(table: NDArray[np.float64], side: int, value: float, quantity: float) -> float:
     """Return the commission in currency units of a fill (side 0 buy, 1 sell) worth `value`."""
     k = 0
-    while value >= table[side, k, 0]:
+    # The value is a product of decimals: a few units in the last place below a bound is on it.
+    while value * (1.0 + 4.0 * EPSILON) >= table[side, k, 0]:
         k += 1
     fee = table[side, k, 1] + table[side, k, 2] * value + table[side, k, 3] * quantity
-    fee = max(fee, bounds[side, 0])
-    fee = min(fee, bounds[side, 1])
-    return float(min(fee, bounds[side, 2] * value))
+    fee = max(fee, table[side, k, 4])
+    fee = min(fee, table[side, k, 5])
+    return float(min(fee, table[side, k, 6] * value))

@@ -55,7 +55,7 @@ def evaluate(
     """
     total, symbols = panel.present.shape
     values = {
-        ref: np.ascontiguousarray(getattr(panel, ref.output).T)
+        ref: np.ascontiguousarray(panel.column(ref.output).T)
         for ref in {ref: None for node in nodes for ref in node.inputs if ref.node == BARS}
     }
     where = None if panel.complete else [np.flatnonzero(row) for row in panel.present.T]

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from streambt_spark.core.bars import FIELDS
+from streambt_spark.core.bars import COLUMNS
 from streambt_spark.core.functions import Function
 from streambt_spark.errors import BadParameter, CycleError, UnknownColumn, did_you_mean
 
@@ -46,6 +46,7 @@ class Handle:
     outputs: tuple[str, ...]
     chosen: str | None = None
     label: str = "bars"
+    graph: Graph | None = field(default=None, compare=False, repr=False)
 
     def __getitem__(self, output: str) -> Handle:
         """Return the handle of one output. Raises UnknownColumn where there is none of the name."""
@@ -54,7 +55,7 @@ class Handle:
                 f"{self.label} has no column {output!r}{did_you_mean(output, self.outputs)}; "
                 f"it has {', '.join(self.outputs)}"
             )
-        return Handle(self.declaration, self.outputs, output, self.label)
+        return Handle(self.declaration, self.outputs, output, self.label, self.graph)
 
     def column(self) -> str:
         """Return the one output this handle stands for. Raises UnknownColumn where it is open."""
@@ -68,7 +69,7 @@ class Handle:
         )
 
 
-DATA = Handle(-1, FIELDS)
+DATA = Handle(-1, COLUMNS)
 """The handle of the bars."""
 
 Input = Handle | str
@@ -99,7 +100,7 @@ class Graph:
         """
         given = tuple(inputs)
         if given in ((), (DATA,)):
-            given = tuple(DATA[column] for column in function.inputs if column in FIELDS)
+            given = tuple(DATA[column] for column in function.inputs if column in COLUMNS)
         if function.inputs and len(given) != len(function.inputs):
             raise BadParameter(
                 f"{function.name} takes {len(function.inputs)} columns "
@@ -107,6 +108,7 @@ class Graph:
             )
         for item in given:
             if isinstance(item, Handle):
+                self.check(item)
                 item.column()
             elif not isinstance(item, str):
                 raise BadParameter(
@@ -114,12 +116,21 @@ class Graph:
                     f"found {type(item).__name__}"
                 )
         if name is not None:
-            if name in self.names or name in FIELDS:
+            if "." in name:
+                raise BadParameter(f"the name {name!r} has a dot, which stands before an output")
+            if name in self.names or name in COLUMNS:
                 raise BadParameter(f"the name {name!r} is taken")
             self.names[name] = len(self.declarations)
         self.declarations.append(Declaration(function, given, name))
         label = name or function.name
-        return Handle(len(self.declarations) - 1, function.outputs, None, label)
+        return Handle(len(self.declarations) - 1, function.outputs, None, label, self)
+
+    def check(self, handle: Handle) -> None:
+        """Raise BadParameter where a handle was declared in another graph."""
+        if handle.declaration >= 0 and handle.graph is not self:
+            raise BadParameter(
+                f"{handle.label} was declared in another Cerebro; declare it in this one"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +168,9 @@ def compile_graph(graph: Graph) -> Compiled:
             source = handle.declaration
             node = BARS if source < 0 else visit(source, (*path, index))
             refs.append(Ref(node, handle.column()))
+        if declaration.function.commutative:
+            # One order for all: equal in theory is not yet equal to the bit.
+            refs.sort()
         identity = _identity(declaration.function, refs)
         nodes.setdefault(identity, Node(identity, declaration.function, tuple(refs)))
         done[index] = identity
@@ -168,16 +182,17 @@ def compile_graph(graph: Graph) -> Compiled:
 
 def _resolve(graph: Graph, text: str) -> Handle:
     name, _, output = text.partition(".")
-    if text in FIELDS:
+    if text in COLUMNS:
         return DATA[text]
     if name not in graph.names:
-        known = (*FIELDS, *graph.names)
+        known = (*COLUMNS, *graph.names)
         raise UnknownColumn(
             f"no column or indicator is named {name!r}{did_you_mean(name, known)}; "
             f"there are {', '.join(known)}"
         )
     index = graph.names[name]
-    handle = Handle(index, graph.declarations[index].function.outputs, None, name)
+    outputs = graph.declarations[index].function.outputs
+    handle = Handle(index, outputs, None, name, graph)
     return handle[output] if output else handle
 
 
@@ -186,12 +201,10 @@ def _label(declaration: Declaration) -> str:
 
 
 def _identity(function: Function, refs: Sequence[Ref]) -> str:
-    bound: list[list[str]] = [[ref.node, ref.output] for ref in refs]
+    names = function.inputs or tuple(str(i) for i in range(len(refs)))
     if function.commutative:
-        bound.sort()
-    else:
-        names = function.inputs or tuple(str(i) for i in range(len(refs)))
-        bound = [[name, *pair] for name, pair in zip(names, bound, strict=True)]
+        names = ("",) * len(refs)
+    bound = [[name, ref.node, ref.output] for name, ref in zip(names, refs, strict=True)]
     return digest_of({"function": function.identity, "inputs": bound})
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from streambt_spark.core.allocation import Sizing
 from streambt_spark.core.commission import charge
 from streambt_spark.core.ledger import NULL, REASONS, Kind
-from streambt_spark.core.money import round_minor
+from streambt_spark.core.money import round_minor, whole_lots
 from streambt_spark.core.slippage import slip
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ _INITIAL, _NO_CASH, _NO_SHORT, _NO_COLLATERAL, RAISED = (
 )
 _NULL = NULL
 _NAN = float("nan")
+_FIXED, _ENTRY_PERCENT, _ALL_IN = (
+    int(s) for s in (Sizing.FIXED, Sizing.ENTRY_PERCENT, Sizing.ALL_IN)
+)
 # The account's int64 registers.
 MONEY, SEQ, WORKING, STARTED, OFF = range(5)
 
@@ -44,8 +48,7 @@ class Terms(NamedTuple):
     start_cash: int
     minor: float
     allow_short: bool
-    fees: NDArray[np.float64]  # [2, K, 4]
-    fee_bounds: NDArray[np.float64]  # [2, 3]
+    fees: NDArray[np.float64]  # [2, K, 7]
     slip_kind: int
     slip_amount: float
     slip_outside: bool
@@ -55,6 +58,7 @@ class Terms(NamedTuple):
     multiplier: NDArray[np.float64]  # [S]
     sizing: int
     size: float
+    opening: NDArray[np.int64]  # [S] lots ordered before the first slice
 
 
 class Account(NamedTuple):
@@ -131,7 +135,7 @@ def fold(
             if _keeps(wish > 0.0, held, settings.sizing, settings.allow_short):
                 continue
             target = _target(wish, s, market.close[t, s], equity, spendable, settings)
-            if settings.sizing == 3 and target > held:
+            if settings.sizing == _ALL_IN and target > held:
                 spendable -= (target - held) * _lot_value(s, market.close[t, s], settings)
             n = place(market, t, s, target, settings, account, tape, n)
         t += 1
@@ -148,7 +152,7 @@ def _keeps(long: bool, held: int, sizing: int, allow_short: bool) -> bool:
     if not long and not allow_short:
         return held == 0
     entered = held > 0 if long else held < 0
-    return entered and sizing in (1, 3)
+    return entered and sizing in (_ENTRY_PERCENT, _ALL_IN)
 
 
 @njit(cache=True)
@@ -169,18 +173,13 @@ def _target(
     sign = 1 if wish > 0.0 else -1
     if sign < 0 and not settings.allow_short:
         return 0
-    if settings.sizing == 0:
+    if settings.sizing == _FIXED:
         lots = settings.size * settings.lot[s, 1] / settings.lot[s, 0]
     else:
-        budget = equity * settings.size
-        if settings.sizing == 3:
-            budget = spendable
-        elif settings.sizing == 4:
-            budget = equity / settings.size
+        budget = spendable if settings.sizing == _ALL_IN else equity * settings.size
         value = _lot_value(s, close, settings)
         lots = budget / value if value > 0.0 else 0.0
-    # 1e-9 of a lot forgives the last bits of a division that should have come out whole.
-    return sign * int(max(lots, 0.0) + 1e-9)
+    return sign * whole_lots(max(lots, 0.0))
 
 
 @njit(cache=True)
@@ -228,6 +227,10 @@ def open_slice(
         n = log(tape, n, market.ts[t], account, _CASH, -1, 0, _INITIAL)
         tape.amount[n - 1] = settings.start_cash
         tape.cash[n - 1] = settings.start_cash
+        for s in range(len(settings.opening)):
+            if settings.opening[s] != 0:
+                n = place(market, t, s, settings.opening[s], settings, account, tape, n)
+                tape.price[n - 1] = _NAN  # no close was seen when it was decided
     if registers[WORKING] > 0:
         for exits in (True, False):
             for i in range(registers[WORKING]):
@@ -277,25 +280,14 @@ def _match(
     account.working[s] -= lots
     account.order_lots[i] = 0
     wanted = lots
-    reason = 0
-    while True:
-        amount, fee = _cost(s, lots, price, settings)
-        short_of = _shortfall(s, lots, price, amount, settings, account)
-        if short_of <= 0:
-            break
-        if settings.sizing != 3 or sign < 0:
-            reason = _NO_CASH if sign > 0 else _NO_COLLATERAL
-            break
-        # Each round takes off at least one lot, and in proportion, so it ends after a few.
-        fits = int(lots * (1.0 - short_of / (-amount)))
-        lots = min(fits, lots - 1)
-        if lots <= 0:
-            reason = _NO_CASH
-            break
-    if reason != 0:
+    if not _fits(s, lots, price, settings, account):
+        lots = _fitting(s, lots, price, settings, account) if settings.sizing == _ALL_IN else 0
+    if lots == 0:
+        reason = _NO_CASH if sign > 0 else _NO_COLLATERAL
         n = log(tape, n, market.ts[t], account, _REJECT, s, sign, reason)
         tape.quantity[n - 1] = abs(wanted) * settings.lot[s, 0] / settings.lot[s, 1]
     else:
+        amount, fee = _cost(s, lots, price, settings)
         account.registers[MONEY] += amount
         account.position[s] += lots
         n = log(tape, n, market.ts[t], account, _FILL, s, sign, 0)
@@ -315,30 +307,43 @@ def _cost(s: int, lots: int, price: float, settings: Terms) -> tuple[int, int]:
     quantity = abs(lots) * settings.lot[s, 0] / settings.lot[s, 1]
     value = quantity * price * settings.multiplier[s]
     side = 0 if lots > 0 else 1
-    fee = charge(settings.fees, settings.fee_bounds, side, abs(value), quantity)
+    fee = charge(settings.fees, side, abs(value), quantity)
     cents = round_minor(fee * settings.minor)
     gross = round_minor(value * settings.minor)
     return (-gross if lots > 0 else gross) - cents, cents
 
 
 @njit(cache=True)
-def _shortfall(
-    s: int, lots: int, price: float, amount: int, settings: Terms, account: Account
-) -> int:
-    """Return the minor units that are missing for an order; 0 or less where it fits.
+def _fits(s: int, lots: int, price: float, settings: Terms, account: Account) -> bool:
+    """Return whether free cash pays for an order.
 
     What only reduces a position always fits: risk must not be locked in by a lack of cash.
     """
     after = account.position[s] + lots
     if account.position[s] * lots < 0 and after * lots <= 0:
-        return 0
+        return True
+    amount, _ = _cost(s, lots, price, settings)
     shorts = 0
     for k in range(len(account.position)):
         held = after if k == s else account.position[k]
         if held < 0:
             quoted = price if k == s else account.mark[k]
             shorts += round_minor(-held * _lot_value(k, quoted, settings) * settings.minor)
-    return int(2 * shorts - (account.registers[MONEY] + amount))
+    return bool(account.registers[MONEY] + amount >= 2 * shorts)
+
+
+@njit(cache=True)
+def _fitting(s: int, lots: int, price: float, settings: Terms, account: Account) -> int:
+    """Return the most lots of an order, which does not fit as a whole, that do; 0 for none."""
+    sign = 1 if lots > 0 else -1
+    fits, exceeds = 0, abs(lots)
+    while exceeds - fits > 1:
+        middle = (fits + exceeds) // 2
+        if _fits(s, sign * middle, price, settings, account):
+            fits = middle
+        else:
+            exceeds = middle
+    return sign * fits
 
 
 @njit(cache=True)

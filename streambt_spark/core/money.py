@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
 from numba import njit
@@ -27,14 +28,24 @@ def round_minor(value: float) -> int:
     return whole + 1 if excess > 0.5 else whole
 
 
+@njit(cache=True, inline="always")
+def whole_lots(lots: float) -> int:
+    """Round a number of lots towards zero, as decimal arithmetic would.
+
+    A quotient that should be whole may arrive a few units in the last place below it.
+    """
+    slack = max(1e-9, 4.0 * EPSILON * abs(lots))
+    return int(lots + slack) if lots > 0.0 else int(lots - slack)
+
+
 def minor_units(amount: float | str, digits: int = 2) -> int:
     """Return a decimal amount of currency as its count of minor units.
 
     Raises BadParameter where the amount is no number or finer than the minor unit.
     """
     try:
-        units = Fraction(str(amount)) * 10**digits
-    except ValueError:
+        units = Fraction(Decimal(str(amount))) * 10**digits
+    except (InvalidOperation, ValueError, OverflowError):
         raise BadParameter(f"{amount!r} is not an amount of money") from None
     if units.denominator != 1:
         raise BadParameter(f"{amount!r} has more than {digits} decimals")
@@ -47,8 +58,8 @@ def grid(step: float | str) -> tuple[int, int]:
     Raises BadParameter where the step is not a positive decimal number.
     """
     try:
-        exact = Fraction(str(step))
-    except ValueError:
+        exact = Fraction(Decimal(str(step)))
+    except (InvalidOperation, ValueError, OverflowError):
         raise BadParameter(f"{step!r} is not a step of prices or quantities") from None
     if exact <= 0:
         raise BadParameter(f"a step must be positive, found {step!r}")

@@ -60,7 +60,8 @@ class Plan:
 def lane(pulse: Ref, allocation: Allocation, broker: Broker) -> Lane:
     """Return a lane with its name. Raises BadParameter where the allocation is not one."""
     if isinstance(allocation, BUILT_IN):
-        sized = [type(allocation).__name__, dataclasses.astuple(allocation)]
+        numbers = dataclasses.astuple(allocation)
+        sized = [type(allocation).__name__, [n if n is None else float(n) for n in numbers]]
     elif callable(allocation):
         sized = ["function", identity_of(allocation)]
     else:
@@ -69,7 +70,7 @@ def lane(pulse: Ref, allocation: Allocation, broker: Broker) -> Lane:
             f"function of (strength, portfolio, bars), found {allocation!r}"
         )
     name = digest_of(
-        {"pulse": [pulse.node, pulse.output], "allocation": sized, "broker": repr(broker)}
+        {"pulse": [pulse.node, pulse.output], "allocation": sized, "broker": broker.identity}
     )
     return Lane(name, pulse, allocation, broker)
 

@@ -91,6 +91,13 @@ class Panel:
         """Whether every symbol has a bar in every slice."""
         return bool(self.present.all())
 
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return one of COLUMNS, float64[T, S] with NaN where there is no bar."""
+        if name == "ts":
+            return np.where(self.present, self.ts[:, None].astype(np.float64), np.nan)
+        column: NDArray[np.float64] = getattr(self, name)
+        return column
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Buffer:

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from numba import njit
 
+from streambt_spark.core.money import round_minor
 from streambt_spark.errors import BadParameter
 
 _TEXT = re.compile(r"^(\d+(?:\.\d*)?|\.\d+)\s*(%|ticks?)$")
@@ -23,7 +24,7 @@ class SlippageKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slippage:
-    """A price made worse by a number of ticks or a percentage, then rounded to the tick.
+    """A price made worse by a number of ticks or a percentage, then rounded half even to the tick.
 
     The price stays inside the bar that fills the order unless `outside_bar` is set: nobody traded
     there.
@@ -71,12 +72,7 @@ def slip(
         worse = price + sign * amount * tick_num / tick_den
     else:
         worse = price * (1.0 + sign * amount / 100.0)
-    steps = worse * tick_den / tick_num
-    below = int(steps // 1.0)
-    excess = steps - below
-    if excess > 0.5 or (excess == 0.5 and below % 2 == 1):
-        below += 1
-    worse = below * tick_num / tick_den
+    worse = round_minor(worse * tick_den / tick_num) * tick_num / tick_den
     if outside_bar:
         return worse
     return min(max(worse, low), high)
