@@ -17,7 +17,7 @@ Cash is an int64 count of minor units, every posting rounded half to even. Quant
 counts of lots. A purchase must be paid by free cash at the fill's price: cash less twice the value
 of the short positions (their proceeds are locked and matched by as much collateral, a stand-in
 until margin accounts exist). The symbol that trades counts at the fill's price, the others at their
-last close. What only reduces a position needs no free cash. What does not fit is rejected whole,
+last fill or close. What only reduces a position needs no free cash. What does not fit is rejected whole,
 with its reason, and never shrunk, except for AllIn, whose very meaning is to take what there is.
 """
 
@@ -121,6 +121,10 @@ class Broker:
         object.__setattr__(self, "instruments", dict(self.instruments))
         object.__setattr__(self, "opening", dict(self.opening))
 
+    def instrument(self, symbol: str) -> Instrument:
+        """Return how a symbol trades in this account."""
+        return self.instruments.get(symbol) or default_instrument(symbol)
+
     @property
     def identity(self) -> str:
         """The text of the settings: the same however they were written."""
@@ -147,7 +151,7 @@ def terms(broker: Broker, allocation: Allocation, symbols: Sequence[str]) -> Ter
     fees, slippage = broker.commission, broker.slippage
     assert isinstance(fees, Commission)
     assert isinstance(slippage, Slippage)
-    traded = [broker.instruments.get(s) or default_instrument(s) for s in symbols]
+    traded = [broker.instrument(s) for s in symbols]
     sizing, size = (
         allocation.sizing(len(symbols))
         if isinstance(allocation, BUILT_IN)

@@ -67,7 +67,7 @@ class Account(NamedTuple):
     registers: NDArray[np.int64]  # cash, next seq, working orders, started, disabled
     position: NDArray[np.int64]  # [S] lots
     working: NDArray[np.int64]  # [S] lots of all working orders, signed
-    mark: NDArray[np.float64]  # [S] last close; 0 before the first
+    mark: NDArray[np.float64]  # [S] last price, 0 before the first: a fill, then the close
     order_id: NDArray[np.int64]  # [N] the first `working orders` rows are in use
     order_symbol: NDArray[np.int32]  # [N]
     order_lots: NDArray[np.int64]  # [N] signed
@@ -290,6 +290,7 @@ def _match(
         amount, fee = _cost(s, lots, price, settings)
         account.registers[MONEY] += amount
         account.position[s] += lots
+        account.mark[s] = price
         n = log(tape, n, market.ts[t], account, _FILL, s, sign, 0)
         tape.quantity[n - 1] = abs(lots) * settings.lot[s, 0] / settings.lot[s, 1]
         tape.commission[n - 1] = fee
