@@ -1,0 +1,1 @@
+"""Ledgers computed by hand."""
