@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streambt_spark import strategy as strategies
-from streambt_spark.cerebro import Cerebro, Universe
+from streambt_spark.cerebro import Cerebro
 from streambt_spark.cli.folder import Folder, versions, write_ledger
 from streambt_spark.cli.inputs import Input, read_input, require
 from streambt_spark.cli.output import console, metrics_table, remark
@@ -44,7 +44,7 @@ def backtest(settings: Settings) -> Result:
     identity = run_id(cerebro, found)
     if folder:
         folder.claim(identity, settings.run.engine)
-    result = _run(cerebro, settings, strategy, found, folder)
+    result = _run(cerebro, settings, strategy, folder)
     if settings.run.engine == "local" and folder:
         write_ledger(settings.run.ledger or folder.ledger, result.ledger)
     write_results(folder, settings, identity, found, result)
@@ -73,31 +73,31 @@ def broker_of(settings: Settings) -> Broker:
 def run_id(cerebro: Cerebro, found: Input) -> str:
     """Return the digest of all that determines the result: strategy, account, bars and code."""
     code = versions()["streambt-spark"]
-    return digest_of({"plan": cerebro.plan().identity, "bars": found.digest, "code": code})
+    bars = found.digest or found.source
+    return digest_of({"plan": cerebro.plan().identity, "bars": bars, "code": code})
 
 
-def _run(
-    cerebro: Cerebro, settings: Settings, strategy: Strategy, found: Input, folder: Folder | None
-) -> Result:
+def _run(cerebro: Cerebro, settings: Settings, strategy: Strategy, folder: Folder | None) -> Result:
     told = settings.run
     if told.engine == "local":
         if told.speed or told.bars_per_second:
             remark("the local engine is not paced; for --speed or --bars-per-second use spark")
         return cerebro.run("local")
-    assert not isinstance(found.data, Universe)  # a live run goes through follow
-    return cerebro.run(
-        "spark",
-        out=folder.path if folder else None,
-        ledger=told.ledger,
-        checkpoint=told.checkpoint,
-        slices_per_batch=told.slices_per_batch,
-        speed=told.speed,
-        bars_per_second=told.bars_per_second or 0.0,
-        shuffle_partitions=told.shuffle_partitions,
-        arrow_batch=told.arrow_batch,
-        modules=strategy.modules,
-        sinks=progress_sinks(folder.path / "progress.jsonl" if folder else None),
-    )
+    out = folder.path if folder else None
+    with progress_sinks(out) as sinks:
+        return cerebro.run(
+            "spark",
+            out=out,
+            ledger=told.ledger,
+            checkpoint=told.checkpoint,
+            slices_per_batch=told.slices_per_batch,
+            speed=told.speed,
+            bars_per_second=told.bars_per_second or 0.0,
+            shuffle_partitions=told.shuffle_partitions,
+            arrow_batch=told.arrow_batch,
+            modules=strategy.modules,
+            sinks=sinks,
+        )
 
 
 def write_results(
@@ -136,7 +136,7 @@ def _manifest(
     return {
         "run_id": run_id,
         "digest": result.digest,
-        "engine": settings.run.engine,
+        "engine": result.settings["engine"],
         "strategy": Path(settings.run.strategy or "").name,
         "parameters": settings.run.parameters,
         "lanes": [lane.name for lane in result.plan.lanes],

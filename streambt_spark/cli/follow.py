@@ -14,7 +14,6 @@ from streambt_spark.cli.folder import Folder
 from streambt_spark.cli.inputs import Input, interval_of, require, time_range
 from streambt_spark.cli.progress import progress_sinks
 from streambt_spark.engines.spark import live
-from streambt_spark.errors import ConfigError
 from streambt_spark.spark.feed import replay_to_kafka
 from streambt_spark.spark.pace import Pace
 from streambt_spark.spark.replay import Replay
@@ -23,43 +22,52 @@ from streambt_spark.stores.lake import open_snapshot
 
 if TYPE_CHECKING:
     from streambt_spark.config import Settings
+    from streambt_spark.engines.result import Result
 
 
 def follow(settings: Settings) -> None:
     """Run the strategy on the topic until its end marker; write the folder, also after Ctrl-C."""
     file = require(settings.run.strategy, "STRATEGY", "a Python file with build(cerebro, bars)")
     folder = Folder(Path(require(settings.run.out, "--out", "a folder to resume from")).absolute())
-    bootstrap, topic = _topic(settings)
+    _, topic = _topic(settings)
     universe = Universe(settings.data.symbols, interval_of(settings))
     folder.require_writable()
     require_java()
     strategy = strategies.load(file)
     cerebro = Cerebro(broker_of(settings), calendar=settings.data.calendar)
     strategy.build(cerebro, cerebro.add_data(universe), settings.run.parameters)
-    told = settings.run
-    if told.engine != "spark":
-        raise ConfigError(f"--engine is {told.engine}; a live run needs spark")
-    result = live(
-        cerebro.plan(),
-        cerebro.calendar,
-        bootstrap=bootstrap,
-        topic=topic,
-        out=folder.path,
-        ledger=told.ledger,
-        checkpoint=told.checkpoint,
-        starting_offsets=settings.live.offsets,
-        max_offsets_per_batch=settings.live.max_offsets,
-        trigger_seconds=settings.live.trigger,
-        shuffle_partitions=told.shuffle_partitions,
-        arrow_batch=told.arrow_batch,
-        modules=strategy.modules,
-        sinks=progress_sinks(folder.path / "progress.jsonl"),
-    )
-    source = f"kafka:{bootstrap}/{topic}"
+    source = f"kafka topic {topic}"
+    identity = run_id(cerebro, Input(universe, 0, "", source, Counts()))
+    folder.claim(identity, "spark")
+    result = _run(settings, strategy, cerebro, folder)
     found = Input(universe, result.counts["accepted"], "", source, Counts())
-    write_results(folder, settings, run_id(cerebro, found), found, result)
+    write_results(folder, settings, identity, found, result)
     if result.settings.get("stopped"):
         raise KeyboardInterrupt
+
+
+def _run(
+    settings: Settings, strategy: strategies.Strategy, cerebro: Cerebro, folder: Folder
+) -> Result:
+    bootstrap, topic = _topic(settings)
+    told = settings.run
+    with progress_sinks(folder.path) as sinks:
+        return live(
+            cerebro.plan(),
+            cerebro.calendar,
+            bootstrap=bootstrap,
+            topic=topic,
+            out=folder.path,
+            ledger=told.ledger,
+            checkpoint=told.checkpoint,
+            starting_offsets=settings.live.offsets,
+            max_offsets_per_batch=settings.live.max_offsets,
+            trigger_seconds=settings.live.trigger,
+            shuffle_partitions=told.shuffle_partitions,
+            arrow_batch=told.arrow_batch,
+            modules=strategy.modules,
+            sinks=sinks,
+        )
 
 
 def feed(settings: Settings) -> None:

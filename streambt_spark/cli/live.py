@@ -44,7 +44,7 @@ def live(
     given = {k: v for k, v in locals().items() if k not in ("profile", "show_config")}
     from streambt_spark.config import load
 
-    loaded = load(given, profile, {"engine": "spark"})
+    loaded = load(given, profile)
     if show_config:
         typer.echo(loaded.text)
         return

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from streambt_spark.spark.listener import (
-    MetricsFile,
-    Progress,
-    ProgressSink,
-    default_sinks,
-)
-
-if TYPE_CHECKING:
-    pass
+from streambt_spark.spark.listener import MetricsFile, Progress, ProgressSink, default_sinks
 
 
 @dataclass(slots=True)
@@ -35,6 +28,12 @@ class LateFile:
             self._file.close()
 
 
-def progress_sinks(path: Path | None) -> list[ProgressSink]:
-    """Return what the reports of a run go to."""
-    return [*default_sinks(), *([LateFile(path)] if path else [])]
+@contextmanager
+def progress_sinks(folder: Path | None) -> Iterator[list[ProgressSink]]:
+    """Yield what the reports of a run go to, closed also where the run does not start."""
+    sinks = [*default_sinks(), *([LateFile(folder / "progress.jsonl")] if folder else [])]
+    try:
+        yield sinks
+    finally:
+        for sink in sinks:
+            sink.close()

@@ -15,7 +15,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 STRATEGY = """
 import numpy as np
 
-from streambt_spark.allocation import EqualWeight
+from streambt_spark.allocation import PercentOfEquity
 
 
 def cross(fast, slow):
@@ -24,7 +24,7 @@ def cross(fast, slow):
 
 def build(cerebro, bars, fast=2, slow=3):
     means = [cerebro.add_indicator("SMA", bars["close"], timeperiod=n) for n in (fast, slow)]
-    cerebro.add_strat(cerebro.add_indicator(cross, *means), EqualWeight())
+    cerebro.add_strat(cerebro.add_indicator(cross, *means), PercentOfEquity(0.4))
 """
 
 BARS = """symbol,ts,open,high,low,close,volume

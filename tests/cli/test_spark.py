@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from streambt_spark.cli.demo import MARKER
 from tests.cli.conftest import Command
 from tests.services.kafka import KafkaBroker
 
@@ -44,16 +45,19 @@ def test_spark_is_the_local_run(streambt: Command, place: Path) -> None:
 @pytest.mark.spark
 @pytest.mark.store
 def test_demo(streambt: Command, place: Path) -> None:
-    """The demo runs the whole chain and can be run again; it replaces no folder but its own."""
-    (place / "mine").mkdir()
-    (place / "mine" / "file").touch()
+    """The demo runs the whole chain; it replaces a demo's folder and no other."""
+    for name in ("mine", "demo-run"):
+        (place / name).mkdir()
+        (place / name / "file").touch()
+    (place / "demo-run" / MARKER).touch()
     assert streambt("demo", "--out", "mine").returncode == 1
-    for _ in range(2):
-        done = streambt("demo", "--bars", "bars.csv", "--set", "fast=2", "--set", "slow=3")
-        assert done.returncode == 0, done.stderr
-        assert "MongoDB: rows read 14 = accepted 14" in done.stdout
-        assert "the local engine's ledger is the same, to the bit" in done.stdout
-        assert _digest(place / "demo-run" / "run") in done.stdout
+    done = streambt("demo", "--bars", "bars.csv", "--set", "fast=2", "--set", "slow=3")
+    assert done.returncode == 0, done.stderr
+    assert "MongoDB: rows read 14 = accepted 14" in done.stdout
+    assert "the local engine's ledger is the same, to the bit" in done.stdout
+    assert _digest(place / "demo-run" / "run") in done.stdout
+    assert not (place / "demo-run" / "file").exists()
+    assert (place / "mine" / "file").exists()
 
 
 @pytest.mark.spark
