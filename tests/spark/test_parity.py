@@ -1,0 +1,161 @@
+"""One ledger: the Spark job gives the local engine's, to the bit, however the bars reach it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from examples import momentum_rank, rsi_reversion, sma_cross
+from streambt_spark import Broker, Cerebro, Universe
+from streambt_spark.core.bars import Bars
+from streambt_spark.engines import spark as engine
+from streambt_spark.engines.tables import ledger_digest
+from streambt_spark.spark.feed import replay_to_kafka
+from streambt_spark.spark.replay import Replay
+from streambt_spark.spark.sinks import read_ledger
+from streambt_spark.stores.intake import intake
+from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
+from tests.commands import run_streambt
+from tests.services.kafka import KafkaBroker
+from tests.services.weed import S3Server
+
+SESSIONS = 60
+ALL_SLICES = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def bars(market: Path) -> Bars:
+    """29,245 daily bars of five stocks."""
+    return intake(str(market / "us_daily.csv.gz"), interval="1d").bars
+
+
+@pytest.fixture(scope="module")
+def few(bars: Bars) -> Bars:
+    """The last 60 sessions."""
+    return bars.take(bars.ts >= np.unique(bars.ts)[-SESSIONS])
+
+
+@pytest.fixture(scope="module")
+def snapshot(bars: Bars, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """All bars, exported."""
+    path = tmp_path_factory.mktemp("lake") / "all"
+    return write_snapshot(bars_to_batches(bars), path, interval="1d")
+
+
+@pytest.fixture(scope="module")
+def small(few: Bars, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """The last sessions, exported."""
+    path = tmp_path_factory.mktemp("lake") / "few"
+    return write_snapshot(bars_to_batches(few), path, interval="1d")
+
+
+def strategies(data: Bars | Snapshot | Universe) -> Cerebro:
+    """Return three strategies, one of them across symbols, in one block of lanes."""
+    cerebro = Cerebro(Broker(cash=1_000_000, commission="0.1%", slippage="1 ticks"))
+    handle = cerebro.add_data(data)
+    for example in (sma_cross, rsi_reversion, momentum_rank):
+        example.build(cerebro, handle)
+    return cerebro
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"slices_per_batch": 250},
+        {"slices_per_batch": ALL_SLICES},
+        {"slices_per_batch": ALL_SLICES, "shuffle_partitions": 4, "arrow_batch": 100_000},
+    ],
+    ids=["batches of 250", "one batch", "four partitions"],
+)
+def test_replay_gives_the_local_ledger(
+    spark: SparkSession, bars: Bars, snapshot: Snapshot, tmp_path: Path, options: dict[str, int]
+) -> None:
+    """Batches, partitions and Arrow chunks leave no trace, and no row is lost."""
+    expected = strategies(bars).run("local")
+    found = strategies(snapshot).run("spark", out=tmp_path, **options)
+    assert found.digest == expected.digest
+    assert found.counts == {
+        "read": 29_245, "accepted": 29_245, "duplicate": 0, "late": 0, "rejected": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"slices_per_batch": 1}, {"slices_per_batch": 7, "arrow_batch": 3}],
+    ids=["a slice a batch", "seven, Arrow by three rows"],
+)
+def test_tiny_batches_give_the_local_ledger(
+    spark: SparkSession, few: Bars, small: Snapshot, tmp_path: Path, options: dict[str, int]
+) -> None:
+    """A batch of one slice and Arrow batches of three rows leave no trace."""
+    expected = strategies(few).run("local")
+    assert strategies(small).run("spark", out=tmp_path, **options).digest == expected.digest
+
+
+def test_rows_shuffled_in_the_files_give_the_local_ledger(
+    spark: SparkSession, bars: Bars, tmp_path: Path
+) -> None:
+    """The order of the rows in a snapshot's files means nothing."""
+    shuffled = _shuffled(bars, tmp_path / "lake")
+    expected = strategies(bars).run("local")
+    found = strategies(shuffled).run("spark", out=tmp_path / "run", slices_per_batch=2_000)
+    assert found.digest == expected.digest
+
+
+def test_snapshot_and_ledger_on_s3_give_the_local_ledger(
+    s3: S3Server, bars: Bars, tmp_path: Path
+) -> None:
+    """Bars exported to S3 and a ledger written there are the same as in a folder.
+
+    In a process of its own: Spark's JVM takes its credentials from the environment it starts in.
+    """
+    base = f"s3a://{s3.bucket}/{tmp_path.name}"
+    write_snapshot(bars_to_batches(bars), f"{base}/bars", interval="1d")
+    strategy = Path(sma_cross.__file__)
+    words = ["run", str(strategy), "--snapshot", f"{base}/bars", "--engine", "spark"]
+    words += ["--ledger", f"{base}/ledger", "--out", str(tmp_path / "out")]
+    done = run_streambt(*words)
+    assert done.returncode == 0, done.stderr
+    cerebro = Cerebro()
+    sma_cross.build(cerebro, cerebro.add_data(bars))
+    expected = cerebro.run("local").digest
+    told = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert told["digest"] == expected
+    assert ledger_digest(read_ledger(f"{base}/ledger")) == expected
+
+
+def test_kafka_gives_the_local_ledger(
+    spark: SparkSession, kafka: KafkaBroker, bars: Bars, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    """The live job on a topic of three partitions makes the backtest's ledger, and ends."""
+    topic = "parity"
+    sent = replay_to_kafka(Replay(snapshot.path), kafka.bootstrap, topic, topic_partitions=3)
+    assert sent.bars == len(bars)
+    cerebro = strategies(Universe(bars.symbols, "1d"))
+    found = engine.live(
+        cerebro.plan(),
+        cerebro.calendar,
+        bootstrap=kafka.bootstrap,
+        topic=topic,
+        out=tmp_path,
+        max_offsets_per_batch=10_000,
+    )
+    assert found.digest == strategies(bars).run("local").digest
+    assert found.counts["accepted"] == len(bars)
+
+
+def _shuffled(bars: Bars, path: Path) -> Snapshot:
+    """Return a Parquet snapshot whose files hold their rows in random order."""
+    written = write_snapshot(bars_to_batches(bars), path, interval="1d", format="parquet")
+    for file in path.rglob("*.parquet"):
+        table = pq.read_table(file, partitioning=None)
+        order = np.random.default_rng(7).permutation(table.num_rows)
+        pq.write_table(table.take(pa.array(order)), file)
+    assert open_snapshot(path).rows == written.rows
+    return written
