@@ -19,7 +19,7 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from streambt_spark.errors import SetupError
-from streambt_spark.spark.jars import EXCLUDED, IVY_SETTINGS, class_path, coordinates
+from streambt_spark.spark.jars import EXCLUDED, IVY_SETTINGS, class_path, coordinates, spark_jars
 from streambt_spark.spark.java import Java, java_version
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ SETTINGS: dict[str, str] = {
 """What every session of ours has, unless the caller's `conf` says otherwise."""
 
 _CONTEXT_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
-_NOISE = ("Using incubator modules", "Picked up JAVA_TOOL_OPTIONS", "Picked up _JAVA_OPTIONS")
+_NOISE = (
+    "Using incubator modules",
+    "Picked up JAVA_TOOL_OPTIONS",
+    "Picked up _JAVA_OPTIONS",
+    "SLF4J: ",  # from a copy inside the AWS bundle, which logs nowhere
+)
 _jvm_jars: frozenset[Path] = frozenset()
 
 
@@ -96,8 +101,8 @@ def _start(
     master = master or conf.get("spark.master") or os.environ.get("SPARK_MASTER")
     if master:
         settings["spark.master"] = master
-    if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit has started the JVM, with its jars
-        return _build(settings | conf)
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        return _build(_unless_submitted(settings) | conf)
     java = java_version()
     jars: frozenset[Path] = frozenset()
     if _is_local(master):
@@ -111,6 +116,15 @@ def _start(
         }
     _launch(settings | conf, jars, java)
     return _build(settings | conf)
+
+
+def _unless_submitted(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that spark-submit, which has started the JVM, was not given."""
+    SparkContext._ensure_initialized()
+    submitted = SparkConf()
+    if _is_local(submitted.get("spark.master")):
+        os.environ["PYSPARK_PYTHON"] = sys.executable
+    return {name: value for name, value in settings.items() if not submitted.contains(name)}
 
 
 def _is_local(master: str | None) -> bool:
@@ -130,8 +144,10 @@ def _local_settings(jars: Iterable[Path]) -> dict[str, str]:
     # A worker takes the first python3 on PATH, which need not be this one.
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    # Ours would come before Spark's own, and some bundle old copies of what Spark has.
+    ordered = (spark_jars() / "*", *sorted(jars))
     return {
-        "spark.driver.extraClassPath": os.pathsep.join(map(str, sorted(jars))),
+        "spark.driver.extraClassPath": os.pathsep.join(map(str, ordered)),
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",

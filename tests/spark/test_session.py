@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -212,3 +213,36 @@ def test_own_session_is_quiet_and_stopped(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert [path.name for path in tmp_path.iterdir()] == ["table"]
+
+
+@pytest.mark.spark
+def test_spark_submit_keeps_what_it_was_given(tmp_path: Path) -> None:
+    """Under spark-submit its jars and settings are used, and ours only where it has none."""
+    job = tmp_path / "job.py"
+    job.write_text(
+        """if True:
+        import sys
+        from streambt_spark.spark.session import session
+        with session() as spark:
+            spark.range(3).write.format("delta").save(sys.argv[1])
+            confs = [spark.conf.get(f"spark.sql.{n}") for n in ("shuffle.partitions", "extensions")]
+            print(spark.read.format("delta").load(sys.argv[1]).count(), *confs, spark.conf.get(
+                "spark.sql.execution.arrow.maxRecordsPerBatch"))
+            rows = spark.range(1).mapInPandas(
+                lambda parts: (p.assign(id=p.id, path=sys.executable) for p in parts),
+                "id long, path string",
+            )
+            assert rows.collect()[0].path == sys.executable
+        """
+    )
+    submit = shutil.which("spark-submit", path=str(Path(sys.executable).parent))
+    assert submit
+    command = [submit, "--properties-file", "conf/spark-defaults.conf"]
+    command += ["--conf", "spark.sql.shuffle.partitions=3", str(job), str(tmp_path / "table")]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYSPARK")}
+    env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == [
+        "3", "3", sessions.SETTINGS["spark.sql.extensions"], "100000",
+    ]  # fmt: skip
