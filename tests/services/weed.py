@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.config import Config
+from botocore.config import Config  # type: ignore[import-untyped]
 
 from streambt_spark.stores.embedded import guarded
 from tests.services.ports import await_ready, free_ports

@@ -14,7 +14,7 @@ from streambt_spark.stores import catalogue
 from streambt_spark.stores.catalogue import entries, export, find
 from streambt_spark.stores.generator import generate
 from streambt_spark.stores.intake import check_source
-from streambt_spark.stores.lake import Format
+from streambt_spark.stores.lake import Format, write_snapshot
 from streambt_spark.stores.mongo import BarStore
 from streambt_spark.stores.tables import bars_to_table
 from tests.services.weed import S3Server
@@ -86,7 +86,7 @@ def test_a_snapshot_that_differs_is_not_catalogued(
     tmp_path: Path, store: BarStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bar that changes during the export makes it fail, with nothing left behind."""
-    real = catalogue.write_snapshot
+    real = write_snapshot
 
     def then_change(batches: pa.RecordBatchReader, *arguments: object, **options: object) -> object:
         snapshot = real(batches, *arguments, **options)  # type: ignore[arg-type]
