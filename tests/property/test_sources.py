@@ -16,7 +16,7 @@ TIMES = st.sampled_from(
     ["2020-01-02T12:00Z", "2020-01-02T12:01Z", "2020-01-02 12:02", "2020-01-02T12:00:30Z", "x",
      None, 1577966400, -1, 1e300, float("nan")]
 )  # fmt: skip
-NUMBERS = st.one_of(
+NUMBERS: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from([1, 2.5, "3", " 4 ", "", "x", None, True, [], 10**400, "1e999"]),
     st.floats(),
     st.text(max_size=5),

@@ -17,9 +17,9 @@ FIELDS = ["open", "high", "low", "close", "volume"]
 def test_a_frame_has_a_symbol_over_its_fields_and_utc_times() -> None:
     """Columns are (symbol; field) in order, the index is ascending and UTC."""
     frame = bars_to_frame(generate(["B", "A"], 3))
-    assert list(frame.columns) == [(s, f) for s in "AB" for f in FIELDS]
+    assert [tuple(c) for c in frame.columns] == [(s, f) for s in "AB" for f in FIELDS]
     assert frame.columns.names == ["symbol", "field"]
-    assert str(frame.index.tz) == "UTC"
+    assert str(frame.index.dtype) == "datetime64[ns, UTC]"
     assert frame.index.is_monotonic_increasing
 
 
