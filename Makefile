@@ -9,6 +9,7 @@ STAMP  := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
 BARS   ?=
 OUT    ?= demo-run
+ARGS   ?=
 
 
 .ONESHELL:
@@ -26,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	else
 	  [[ -x $(BIN)/python ]] || $(MAKE) venv
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	  $(BIN)/python -m pip install --quiet --use-pep517 --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	fi
 	touch $@
 
@@ -50,10 +51,10 @@ demo: $(STAMP) java ## the whole chain on generated bars, or on BARS=file.csv.gz
 	$(BIN)/streambt demo --out '$(OUT)' $(if $(BARS),--bars '$(BARS)')
 
 test: test-unit java ## every test but the long ones
-	$(PYTEST) tests --ignore=tests/unit --ignore=tests/property -m 'not fault'
+	$(PYTEST) tests --ignore=tests/unit --ignore=tests/property --ignore=tests/golden
 
 test-unit: $(STAMP) ## the tests that need neither Spark nor a server
-	$(PYTEST) tests/unit tests/property
+	$(PYTEST) tests/unit tests/property tests/golden
 
 check: $(STAMP) ## lint, format, types and the import contracts
 	$(BIN)/ruff check .
@@ -65,8 +66,11 @@ fix: $(STAMP) ## format, and repair what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-faults: $(STAMP) java ## the long tests: kill the run at random moments and resume it
-	$(PYTEST) tests/faults -m fault
+bench: $(STAMP) java ## speed and memory beside other backtesters; ARGS=--help tells the options
+	$(BIN)/python -m benchmarks $(ARGS)
+
+faults: $(STAMP) java ## the long tests: kill a run at ten random moments and resume it
+	STREAMBT_KILLS=10 $(PYTEST) tests/faults
 
 lint-docker: $(STAMP) ## lint the image and the compose file
 	$(BIN)/hadolint docker/Dockerfile

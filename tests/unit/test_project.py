@@ -12,11 +12,13 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from streambt_spark import doctor
+from streambt_spark import Cerebro, Universe, doctor, strategy
+from streambt_spark.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+README = (ROOT / "README.md").read_text()
 SERVICES = sorted(COMPOSE["services"].items())
 
 
@@ -108,3 +110,23 @@ def test_ci_runs_the_tests() -> None:
     assert script.stat().st_mode & 0o111
     assert "set -euo pipefail" in script.read_text()
     assert script.read_text().rstrip().endswith("make test")
+
+
+def test_readme_names_what_exists() -> None:
+    """Every command, test file and make target that the README names is there."""
+    commands = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+    assert set(re.findall(r"`streambt ([a-z-]+)", README)) <= commands
+    assert [p for p in re.findall(r"`(tests/[\w/.]+)`", README) if not (ROOT / p).exists()] == []
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)(?=[` ;,.]|$)", README)) <= targets | {"without"}
+
+
+def test_readme_strategy_builds(tmp_path: Path) -> None:
+    """The README's strategy can be loaded and its graph built."""
+    block = re.search(r"```python\n(# sma_cross\.py\n.*?)```", README, re.DOTALL)
+    assert block is not None
+    (tmp_path / "readme.py").write_text(block[1])
+    cerebro = Cerebro()
+    data = cerebro.add_data(Universe(("A", "B"), "1d"))
+    strategy.load(str(tmp_path / "readme.py")).build(cerebro, data, {"fast": 5})
+    assert [node.function.name for node in cerebro.plan().nodes] == ["SMA", "SMA", "cross"]
