@@ -93,10 +93,15 @@ class Folder:
         return read_ledger(address if "://" in address else str(self.path / address))
 
     def claim(self, run_id: str, engine: str) -> None:
-        """Raise OutputError where the folder holds the results of another run."""
+        """Raise OutputError where the folder holds the results of another run.
+
+        Of two Spark runs the checkpoint decides: it knows each setting, and says which differs.
+        """
         if not (self.path / "manifest.json").exists():
             return
         held = self.manifest()
+        if held.get("engine") == engine == "spark" and (self.path / "checkpoint").is_dir():
+            return
         if (held.get("run_id"), held.get("engine")) != (run_id, engine):
             raise OutputError(
                 f"--out {self.path} holds the {held.get('engine')} run {held.get('run_id')!s:.12}, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event, Thread
@@ -246,7 +246,15 @@ def manifest(plan: Plan, bars: str, job: Job) -> dict[str, Any]:
     """
     bound = {
         "plan": plan.identity,
-        "lanes": [lane.name for lane in plan.lanes],
+        "nodes": [node.identity for node in plan.nodes],
+        "lanes": [
+            {
+                "name": lane.name,
+                "allocation": getattr(lane.allocation, "__qualname__", repr(lane.allocation)),
+                "broker": asdict(lane.broker),
+            }
+            for lane in plan.lanes
+        ],
         "symbols": list(plan.symbols),
         "interval": plan.interval,
         "bars": bars,

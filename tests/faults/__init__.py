@@ -1,0 +1,1 @@
+"""Tests that kill the job and look for what is lost."""
