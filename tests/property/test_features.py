@@ -1,0 +1,134 @@
+"""Features: any split gives the same bits, later bars change none, equal nodes run once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streambt_spark.core.features import anchor, evaluate, open_features
+from streambt_spark.core.graph import DATA, Compiled, Graph, Ref, compile_graph
+from streambt_spark.core.indicators import indicator, resolve
+from streambt_spark.core.slices import (
+    Mark,
+    Panel,
+    Rows,
+    advance,
+    open_buffer,
+    rows_of_bars,
+    rows_of_mark,
+)
+from tests.property.streams import bars_of
+
+LENGTH = 1_300
+
+
+@indicator(cross_sectional=True, warmup=5)
+def spread(close: np.ndarray) -> np.ndarray:
+    """Return each symbol's distance to the mean of its slice."""
+    return close - np.nanmean(close, axis=1, keepdims=True)
+
+
+@indicator(warmup=20)
+def slow_mean(close: np.ndarray) -> np.ndarray:
+    """Return a mean over 20 bars, one after the other."""
+    out = np.full(len(close), np.nan)
+    for i in range(19, len(close)):
+        out[i] = sum(close[i - 19 : i + 1].tolist()) / 20
+    return out
+
+
+def graph() -> Compiled:
+    """Return nodes of every family, nested."""
+    g = Graph()
+    rsi = g.add(resolve("RSI", {"timeperiod": 5}), [DATA["close"]])
+    g.add(resolve("MACD", {}), [DATA["close"]])
+    g.add(resolve("OBV", {}), [DATA["close"], DATA["volume"]])
+    wide = g.add(resolve(spread, {}), [DATA["close"]])
+    g.add(resolve(slow_mean, {}), [rsi])
+    g.add(resolve("SMA", {"timeperiod": 3}), [wide])
+    g.add(resolve("EMA", {"timeperiod": 10}), [DATA["ts"]])
+    return compile_graph(g)
+
+
+NODES = graph().nodes
+
+
+def whole_panel(slices: int, gaps: int, seed: int) -> Panel:
+    """Return all slices in one panel."""
+    present = np.random.default_rng(seed).integers(0, 100, (slices, 3)) >= gaps
+    bars = bars_of(present, seed)
+    rows = Rows.concat(rows_of_bars(bars), rows_of_mark(Mark.END, 0))
+    return advance(open_buffer(3), rows, bars.symbols)[1].panel
+
+
+def part(panel: Panel, rows: slice) -> Panel:
+    """Return some of a panel's slices."""
+    names = ("ts", "present", "open", "high", "low", "close", "volume")
+    return Panel(panel.symbols, *(np.ascontiguousarray(getattr(panel, n)[rows]) for n in names))
+
+
+def values_of(panel: Panel, cuts: list[int]) -> dict[Ref, np.ndarray]:
+    """Return all values of the nodes, evaluated in portions that end at the cuts."""
+    edges = [0, *sorted(min(cut, len(panel.ts)) for cut in cuts), len(panel.ts)]
+    features, pieces = open_features(3), []
+    for start, stop in pairwise(edges):
+        features, values = evaluate(NODES, features, part(panel, slice(start, stop)))
+        pieces.append(values)
+    return {ref: np.concatenate([p[ref] for p in pieces], axis=1) for ref in pieces[0]}
+
+
+many_cuts = st.lists(st.integers(0, LENGTH), max_size=6)
+
+
+@settings(max_examples=40)
+@given(st.sampled_from((0, 0, 30)), st.integers(0, 2**31), many_cuts)
+def test_any_split_gives_the_same_bits(gaps: int, seed: int, cuts: list[int]) -> None:
+    """Over two anchors, with gaps and without, of every family of functions."""
+    panel = whole_panel(LENGTH, gaps, seed)
+    whole, split = values_of(panel, []), values_of(panel, cuts)
+    for ref, values in whole.items():
+        assert values.tobytes() == split[ref].tobytes(), ref
+
+
+@settings(max_examples=40)
+@given(st.integers(1, LENGTH - 1), st.integers(0, 2**31), many_cuts)
+def test_later_bars_change_no_bit(cut: int, seed: int, cuts: list[int]) -> None:
+    """Values up to a slice are those without the slices after it."""
+    panel = whole_panel(LENGTH, 10, seed)
+    whole, before = values_of(panel, []), values_of(part(panel, slice(0, cut)), cuts)
+    for ref, values in before.items():
+        assert np.ascontiguousarray(whole[ref][:, :cut]).tobytes() == values.tobytes(), ref
+
+
+def test_the_value_is_the_functions_over_the_bars_since_the_anchor() -> None:
+    """The rule itself, bar by bar, for a symbol with gaps: each value by a call of its own."""
+    panel = whole_panel(LENGTH, 20, 7)
+    values = values_of(panel, [400, 401, 900])
+    (node,) = (n for n in NODES if n.function.name == "RSI")
+    for s in range(3):
+        at = np.flatnonzero(panel.present[:, s])
+        close = np.ascontiguousarray(panel.close[at, s])
+        for n in range(0, len(at), 7):
+            window = close[anchor(n, node.function) : n + 1]
+            (expected,) = node.function.evaluate([window])
+            found = values[Ref(node.identity, node.function.outputs[0])][s, at[n]]
+            assert np.array_equal(expected[-1], found, equal_nan=True)
+    assert np.isnan(values[Ref(node.identity, node.function.outputs[0])][~panel.present.T]).all()
+
+
+def test_state_is_bounded_by_the_anchor() -> None:
+    """After any number of slices, no more than span + warm-up values are kept of a symbol."""
+    panel = whole_panel(3 * LENGTH, 0, 1)
+    features = open_features(3)
+    readers = {
+        ref: [n.function for n in NODES if ref in n.inputs] for n in NODES for ref in n.inputs
+    }
+    for start in range(0, 3 * LENGTH, 100):
+        features, _ = evaluate(NODES, features, part(panel, slice(start, start + 100)))
+        for ref, kept in features.history.items():
+            most = max(f.span + f.warmup for f in readers[ref])
+            assert max(map(len, kept)) <= most
+        assert all(len(kept) <= 512 + 5 for kept in features.panels.values())
