@@ -2,7 +2,7 @@
 
 Rows arrive in any order and in any portions. Slice t is released when every symbol has shown a bar
 at t or later, or said by a heartbeat or an end marker that it has none left up to t. So the slices
-depend on each symbol's own order only, never on how its rows were batched or interleaved.
+of symbols that each arrive in order never depend on how the rows were batched or interleaved.
 """
 
 from __future__ import annotations
@@ -166,7 +166,8 @@ def advance(buffer: Buffer, rows: Rows, symbols: tuple[str, ...]) -> tuple[Buffe
 
     A row with a fault is rejected; a bar at or before the last released slice is late; a second
     bar of the same (symbol, ts) is a duplicate, the first to arrive stays (within one call: the
-    lowest `seq`).
+    lowest `seq`, then the lowest values). So the slices are the same for any calls over which each
+    symbol's bars arrive in order; of bars out of order, the calls decide which are late.
     """
     sound = rows.fault == 0
     bars = (
@@ -215,8 +216,10 @@ def _merge(pending: Rows, new: Rows, symbols: int) -> tuple[Rows, Rows]:
     order = np.argsort(key, kind="stable")
     key = key[order]
     if np.any(key[1:] == key[:-1]):
+        # Of rows that differ in nothing else, the values decide, never the order they came in.
         arrival = np.arange(len(merged)) >= len(pending)
-        order = np.lexsort((merged.seq, arrival, merged.code, merged.ts))
+        values = tuple(getattr(merged, name) for name in FIELDS)
+        order = np.lexsort((*values, merged.seq, arrival, merged.code, merged.ts))
     merged = merged.take(order)
     again = np.zeros(len(merged), bool)
     again[1:] = (merged.ts[1:] == merged.ts[:-1]) & (merged.code[1:] == merged.code[:-1])
