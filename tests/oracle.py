@@ -207,7 +207,8 @@ class NaiveBroker:
                 lot = self.rules.lot[symbol]
                 target = (1 if wish > 0 else -1) * math.floor(quantity / lot) * lot
             if kind == "all" and target > have:
-                spendable -= (target - have) * price
+                bought = self._cents_of(symbol, target - have, quotes[symbol].close)
+                spendable -= Fraction(bought, 100)
             self._order(ts, symbol, target - have, quotes[symbol].close)
 
     def _ask_function(

@@ -17,8 +17,9 @@ Cash is an int64 count of minor units, every posting rounded half to even. Quant
 counts of lots. A purchase must be paid by free cash at the fill's price: cash less twice the value
 of the short positions (their proceeds are locked and matched by as much collateral, a stand-in
 until margin accounts exist). The symbol that trades counts at the fill's price, the others at their
-last fill or close. What only reduces a position needs no free cash. What does not fit is rejected whole,
-with its reason, and never shrunk, except for AllIn, whose very meaning is to take what there is.
+last fill or close. What only reduces a position needs no free cash. What does not fit is rejected
+whole, with its reason, and never shrunk, except for AllIn, whose very meaning is to take what there
+is.
 """
 
 from __future__ import annotations

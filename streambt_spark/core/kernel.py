@@ -126,7 +126,7 @@ def fold(
             break
         n = open_slice(market, t, settings, account, tape, n)
         equity = tape.equity[n - 1] / settings.minor
-        spendable = account.registers[MONEY] / settings.minor
+        spendable = account.registers[MONEY]
         for s in range(symbols):
             wish = strength[t, s]
             if not market.present[t, s] or not (wish > 0.0 or wish < 0.0):
@@ -134,9 +134,11 @@ def fold(
             held = account.position[s] + account.working[s]
             if _keeps(wish > 0.0, held, settings.sizing, settings.allow_short):
                 continue
-            target = _target(wish, s, market.close[t, s], equity, spendable, settings)
+            close = market.close[t, s]
+            target = _target(wish, s, close, equity, spendable / settings.minor, settings)
             if settings.sizing == _ALL_IN and target > held:
-                spendable -= (target - held) * _lot_value(s, market.close[t, s], settings)
+                value = (target - held) * _lot_value(s, close, settings)
+                spendable -= round_minor(value * settings.minor)
             n = place(market, t, s, target, settings, account, tape, n)
         t += 1
     return t, n

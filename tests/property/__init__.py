@@ -1,0 +1,1 @@
+"""Tests of properties, over examples that hypothesis makes."""
