@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Engine = Literal["local", "spark"]
+JOB_OPTIONS = (
+    "ledger", "checkpoint", "blocks", "shuffle_partitions", "arrow_batch", "master", "modules",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,23 +161,33 @@ class Cerebro:
 
         `local` folds in this process. `spark` replays a snapshot through Structured Streaming into
         a Delta ledger in `out` (a temporary folder by default), resuming what an earlier call with
-        the same arguments left; its `options` are those of `engines.spark.Replay`. Both give the
-        same ledger, to the bit.
+        the same arguments left. Its `options` are those of `Job.in_folder` (ledger, checkpoint,
+        blocks, shuffle_partitions, arrow_batch, master, modules) and of `engines.spark.replay`
+        (slices_per_batch, speed, bars_per_second, sinks). Both give the same ledger, to the bit.
         """
-        plan, calendar = self.plan(), self.calendar
+        plan = self.plan()
         if isinstance(self.data, Universe):
             raise ConfigError("a live universe has no bars to replay; use streambt live")
         assert self.data is not None
         if engine == "local":
             if options:
                 raise ConfigError(f"the local engine has no options, found {sorted(options)}")
-            bars = self.data.bars() if isinstance(self.data, Snapshot) else self.data
-            ledger = ledger_table(
-                local.run(plan, bars), [lane.name for lane in plan.lanes], plan.symbols
-            )
-            return Result(plan, ledger, calendar, bars, {"engine": "local"})
+            return self._run_here(plan, self.data)
         if engine != "spark":
             raise ConfigError(f"engine {engine!r} is not known; use local or spark")
         from streambt_spark.engines import spark  # a second of imports that local runs do without
+        from streambt_spark.engines.job import Job
 
-        return spark.replay(plan, self.data, calendar, out=out, **options)
+        folder = Path(out) if out else Path(tempfile.mkdtemp(prefix="streambt-"))
+        of_job = {name: options.pop(name) for name in JOB_OPTIONS if name in options}
+        snapshot = self.data
+        if isinstance(snapshot, Bars):
+            snapshot = spark.in_lake(snapshot, folder / "snapshot")
+        job = Job.in_folder(folder, **of_job)
+        return spark.replay(plan, snapshot, self.calendar, job, **options)
+
+    def _run_here(self, plan: Plan, data: Bars | Snapshot) -> Result:
+        bars = data.bars() if isinstance(data, Snapshot) else data
+        names = [lane.name for lane in plan.lanes]
+        ledger = ledger_table(local.run(plan, bars), names, plan.symbols)
+        return Result(plan, ledger, self.calendar, {"engine": "local"}, bars)

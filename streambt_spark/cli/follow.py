@@ -13,6 +13,7 @@ from streambt_spark.cli.backtest import broker_of, require_java, run_id, write_r
 from streambt_spark.cli.folder import Folder
 from streambt_spark.cli.inputs import Input, interval_of, require, time_range
 from streambt_spark.cli.progress import progress_sinks
+from streambt_spark.engines.job import Job
 from streambt_spark.engines.spark import live
 from streambt_spark.spark.feed import replay_to_kafka
 from streambt_spark.spark.pace import Pace
@@ -51,21 +52,24 @@ def _run(
 ) -> Result:
     bootstrap, topic = _topic(settings)
     told = settings.run
+    job = Job.in_folder(
+        folder.path,
+        ledger=told.ledger,
+        checkpoint=told.checkpoint,
+        shuffle_partitions=told.shuffle_partitions,
+        arrow_batch=told.arrow_batch,
+        modules=strategy.modules,
+    )
     with progress_sinks(folder.path) as sinks:
         return live(
             cerebro.plan(),
             cerebro.calendar,
+            job,
             bootstrap=bootstrap,
             topic=topic,
-            out=folder.path,
-            ledger=told.ledger,
-            checkpoint=told.checkpoint,
             starting_offsets=settings.live.offsets,
             max_offsets_per_batch=settings.live.max_offsets,
             trigger_seconds=settings.live.trigger,
-            shuffle_partitions=told.shuffle_partitions,
-            arrow_batch=told.arrow_batch,
-            modules=strategy.modules,
             sinks=sinks,
         )
 

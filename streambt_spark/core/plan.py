@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streambt_spark.core.allocation import BUILT_IN, Allocation, AllocationFunction
 from streambt_spark.core.broker import Broker, terms
@@ -86,3 +86,15 @@ def needed(nodes: Sequence[Node], pulses: Sequence[Ref]) -> tuple[Node, ...]:
             wanted.add(identity)
             stack.extend(ref.node for ref in by_identity[identity].inputs)
     return tuple(node for node in nodes if node.identity in wanted)
+
+
+def blocks_of(plan: Plan, count: int) -> tuple[Plan, ...]:
+    """Return the plan split into at most `count` parts, each with its lanes and what they need.
+
+    The lanes are dealt out in turn, so that the parts are of one size.
+    """
+    deals = [plan.lanes[first::count] for first in range(min(count, len(plan.lanes)))]
+    return tuple(
+        replace(plan, lanes=lanes, nodes=needed(plan.nodes, [lane.pulse for lane in lanes]))
+        for lanes in deals
+    )

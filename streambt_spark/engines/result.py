@@ -48,15 +48,15 @@ class Result:
     """A run's ledger (LEDGER_SCHEMA, any order of rows) with the plan that made it.
 
     The views are pandas frames over all lanes, ordered by (lane, ts, event); they are made when
-    first asked for. `bars` gives the prices that a report draws; `settings` is what the manifest
-    says of the run.
+    first asked for. `settings` tells how it was run: the engine, and where the ledger is. `bars`
+    are those of a local run.
     """
 
     plan: Plan
     ledger: pa.Table
     calendar: Calendar
-    bars: Bars | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    bars: Bars | None = None
 
     @cached_property
     def digest(self) -> str:

@@ -61,8 +61,8 @@ def ledger_stream(rows: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = N
     """Return the ledger (schema LEDGER) of a stream of rows (schema STREAM).
 
     `blocks` are the parts of the plan that are folded apart from each other, by default the plan
-    as one. An observation named OBSERVED tells of each batch: last_ts, orders, fills, equity,
-    ended.
+    as one. An observation named OBSERVED tells of each batch: last_ts (UTC µs), orders, fills,
+    equity, ended.
     """
     parts = tuple(blocks or (plan,))
     coded = _encoded(rows, plan.symbols).withColumn(
@@ -142,7 +142,7 @@ def _observations() -> list[Column]:
     kind = F.col("kind")
     equity = kind == int(Kind.EQUITY)
     return [
-        F.timestamp_micros(F.max(F.when(equity, F.col("ts")))).alias("last_ts"),
+        F.max(F.when(equity, F.col("ts"))).alias("last_ts"),
         F.count(F.when(kind == int(Kind.ORDER), 1)).alias("orders"),
         F.count(F.when(kind == int(Kind.FILL), 1)).alias("fills"),
         F.max_by("equity", F.when(equity, F.col("ts"))).alias("equity"),

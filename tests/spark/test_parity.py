@@ -15,6 +15,7 @@ from examples import momentum_rank, rsi_reversion, sma_cross
 from streambt_spark import Broker, Cerebro, Universe
 from streambt_spark.core.bars import Bars
 from streambt_spark.engines import spark as engine
+from streambt_spark.engines.job import Job
 from streambt_spark.engines.tables import ledger_digest
 from streambt_spark.spark.feed import replay_to_kafka
 from streambt_spark.spark.replay import Replay
@@ -70,8 +71,9 @@ def strategies(data: Bars | Snapshot | Universe) -> Cerebro:
         {"slices_per_batch": 250},
         {"slices_per_batch": ALL_SLICES},
         {"slices_per_batch": ALL_SLICES, "shuffle_partitions": 4, "arrow_batch": 100_000},
+        {"slices_per_batch": 3_000, "blocks": 2},
     ],
-    ids=["batches of 250", "one batch", "four partitions"],
+    ids=["batches of 250", "one batch", "four partitions", "two blocks of lanes"],
 )
 def test_replay_gives_the_local_ledger(
     spark: SparkSession, bars: Bars, snapshot: Snapshot, tmp_path: Path, options: dict[str, int]
@@ -141,9 +143,9 @@ def test_kafka_gives_the_local_ledger(
     found = engine.live(
         cerebro.plan(),
         cerebro.calendar,
+        Job.in_folder(tmp_path),
         bootstrap=kafka.bootstrap,
         topic=topic,
-        out=tmp_path,
         max_offsets_per_batch=10_000,
     )
     assert found.digest == strategies(bars).run("local").digest

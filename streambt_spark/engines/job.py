@@ -1,0 +1,186 @@
+"""The streaming job: what a plan, a source of rows and two addresses make, and how it is watched.
+
+Replay and live are this job; they differ in the rows they give it and in the trigger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyspark import cloudpickle
+from pyspark.errors import StreamingQueryException
+
+from streambt_spark.core import broker
+from streambt_spark.core.allocation import FixedSize
+from streambt_spark.core.graph import digest_of
+from streambt_spark.core.plan import blocks_of
+from streambt_spark.core.slices import Panel
+from streambt_spark.errors import RunError
+from streambt_spark.spark.listener import Course, ProgressSink, following
+from streambt_spark.spark.operator import ledger_stream
+from streambt_spark.spark.session import session
+from streambt_spark.spark.sinks import write_ledger
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+    from streambt_spark.core.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Where a job writes and how Spark runs it.
+
+    `ledger` and `checkpoint` are addresses of a folder or s3a://; the checkpoint should be on a
+    file system with an atomic rename. `blocks` is the number of parts that the lanes are split into
+    and that can run side by side, `partitions` the number of state partitions (by default one for
+    each block); the checkpoint fixes both. `arrow_batch` is the rows of one Arrow batch, `master`
+    Spark's, where none is configured. `modules` are those of the strategy that a worker cannot
+    import: their code is sent along.
+    """
+
+    ledger: str
+    checkpoint: str
+    blocks: int = 1
+    partitions: int = 1
+    arrow_batch: int = 100_000
+    master: str | None = None
+    modules: tuple[ModuleType, ...] = ()
+
+    @classmethod
+    def in_folder(
+        cls,
+        out: str | Path,
+        *,
+        ledger: str | None = None,
+        checkpoint: str | None = None,
+        blocks: int | None = None,
+        shuffle_partitions: int | None = None,
+        arrow_batch: int | None = None,
+        master: str | None = None,
+        modules: Sequence[ModuleType] = (),
+    ) -> Job:
+        """Return the job whose ledger and checkpoint are in `out` unless given."""
+        return cls(
+            ledger or str(Path(out).absolute() / "ledger"),
+            checkpoint or str(Path(out).absolute() / "checkpoint"),
+            blocks or 1,
+            shuffle_partitions or blocks or 1,
+            arrow_batch or 100_000,
+            master,
+            tuple(modules),
+        )
+
+    def conf(self) -> dict[str, str]:
+        """Return the session settings that the job needs."""
+        return {
+            "spark.sql.shuffle.partitions": str(self.partitions),
+            "spark.sql.execution.arrow.maxRecordsPerBatch": str(self.arrow_batch),
+        }
+
+
+def start(
+    spark: SparkSession,
+    plan: Plan,
+    rows: DataFrame,
+    job: Job,
+    *,
+    trigger: Mapping[str, Any],
+) -> StreamingQuery:
+    """Start the job over a stream of rows (schema STREAM), whatever it comes from."""
+    for name, value in job.conf().items():
+        spark.conf.set(name, value)
+    for module in job.modules:
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+    ledger = ledger_stream(rows, plan, blocks_of(plan, job.blocks))
+    name = f"streambt-{plan.identity}"
+    return write_ledger(ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=name)
+
+
+@contextmanager
+def job_session(
+    job: Job,
+    sources: Sequence[str],
+    sinks: Sequence[ProgressSink],
+    course: Course | None = None,
+    *,
+    kafka: bool = False,
+) -> Iterator[SparkSession]:
+    """Yield a session that reports to `sinks`; the kernels compile while it starts."""
+    compiling = Thread(target=warm_up, daemon=True)
+    compiling.start()
+    addresses = (*sources, job.ledger, job.checkpoint)
+    with (
+        session(addresses=addresses, kafka=kafka, master=job.master, conf=job.conf()) as spark,
+        following(spark, sinks, course=course),
+    ):
+        compiling.join()
+        yield spark
+
+
+def manifest(plan: Plan, bars: str, job: Job) -> dict[str, Any]:
+    """Return what a checkpoint is bound to: the strategy, the bars, the code and the layout.
+
+    The run's id is the digest of it all; nothing of it enters the ledger.
+    """
+    bound = {
+        "plan": plan.identity,
+        "nodes": [node.identity for node in plan.nodes],
+        "lanes": [
+            {
+                "name": lane.name,
+                "allocation": getattr(lane.allocation, "__qualname__", repr(lane.allocation)),
+                "broker": asdict(lane.broker),
+            }
+            for lane in plan.lanes
+        ],
+        "symbols": list(plan.symbols),
+        "interval": plan.interval,
+        "bars": bars,
+        "ledger": job.ledger,
+        "blocks": job.blocks,
+        "partitions": job.partitions,
+        "streambt_spark": version("streambt-spark"),
+    }
+    return {"run_id": digest_of(bound), **bound}
+
+
+def wait(query: StreamingQuery, until: Event | None = None) -> None:
+    """Wait for the end of a query, or stop it once `until` is set, or on Ctrl-C.
+
+    Raises RunError where the query fails.
+    """
+    try:
+        while not query.awaitTermination(1):
+            if until is not None and until.is_set():
+                query.stop()
+    except StreamingQueryException as error:
+        raise RunError(f"the streaming job failed: {cause(error)}") from error
+    finally:
+        if query.isActive:
+            query.stop()
+
+
+def cause(error: Exception) -> str:
+    """Return what a Spark failure comes down to, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if ".errors." in line or line.split(":")[0].endswith("Error")]
+    return (told or lines or [type(error).__name__])[-1][:500]
+
+
+def warm_up() -> None:
+    """Compile the kernels into their cache, so that the workers load them."""
+    one = np.ones((1, 1))
+    terms = broker.terms(broker.Broker(), FixedSize(1), ("A",))
+    panel = Panel(("A",), np.zeros(1, np.int64), np.ones((1, 1), bool), one, one, one, one, one)
+    broker.step(terms, broker.open_account(1), panel, one)
