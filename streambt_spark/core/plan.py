@@ -37,12 +37,19 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A universe, the nodes in the order they are computed, and the lanes that trade on them."""
+    """A universe, the nodes in the order they are computed, and the lanes that trade on them.
+
+    Raises BadParameter where a lane's settings do not suit the universe.
+    """
 
     symbols: tuple[str, ...]
     interval: str
     nodes: tuple[Node, ...]
     lanes: tuple[Lane, ...]
+
+    def __post_init__(self) -> None:
+        for lane in self.lanes:
+            lane.terms(self.symbols)
 
     @property
     def identity(self) -> str:
@@ -62,7 +69,7 @@ def lane(pulse: Ref, allocation: Allocation, broker: Broker) -> Lane:
     if isinstance(allocation, BUILT_IN):
         numbers = dataclasses.astuple(allocation)
         sized = [type(allocation).__name__, [n if n is None else float(n) for n in numbers]]
-    elif callable(allocation):
+    elif callable(allocation) and not isinstance(allocation, type):
         sized = ["function", identity_of(allocation)]
     else:
         raise BadParameter(
