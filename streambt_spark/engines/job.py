@@ -5,12 +5,13 @@ Replay and live are this job; they differ in the rows they give it and in the tr
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,17 +159,37 @@ def manifest(plan: Plan, bars: str, job: Job) -> dict[str, Any]:
 def wait(query: StreamingQuery, until: Event | None = None) -> None:
     """Wait for the end of a query, or stop it once `until` is set, or on Ctrl-C.
 
-    Raises RunError where the query fails.
+    Raises RunError where the query fails, KeyboardInterrupt once it has stopped after Ctrl-C.
     """
     try:
-        while not query.awaitTermination(1):
-            if until is not None and until.is_set():
-                query.stop()
+        with _interrupt() as pressed:
+            while not query.awaitTermination(1):
+                if pressed.is_set() or (until is not None and until.is_set()):
+                    query.stop()
     except StreamingQueryException as error:
         raise RunError(f"the streaming job failed: {cause(error)}") from error
     finally:
         if query.isActive:
             query.stop()
+    if pressed.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupt() -> Iterator[Event]:
+    """Yield an event that Ctrl-C sets.
+
+    An exception in the midst of a call to the JVM would break the connection that stops the query.
+    """
+    pressed = Event()
+    if current_thread() is not main_thread():  # only the main thread is told of signals
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def cause(error: Exception) -> str:

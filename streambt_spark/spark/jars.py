@@ -43,8 +43,10 @@ def class_path(packages: tuple[str, ...], java: Path) -> tuple[Path, ...]:
     cache = _cache_dir()
     identity = "\n".join((pyspark.__version__, *packages, IVY_SETTINGS.read_text()))
     listing = cache / f"jars-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.txt"
+    if found := _read(listing):
+        return found
     with _lock(cache / "jars.lock"):
-        jars = _read(listing)
+        jars = _read(listing)  # another process may have been first
         if jars is None:
             jars = _resolve(packages, java)
             part = listing.with_suffix(".part")

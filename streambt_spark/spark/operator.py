@@ -10,6 +10,7 @@ The key is the lane block: the lanes of one block share the bars, which reach it
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.state import GroupState
 
     from streambt_spark.core.plan import Plan
+
+# Spark joins our frames with empty ones of its own; pandas says of it what users cannot change.
+warnings.filterwarnings("ignore", "The behavior of DataFrame concatenation", FutureWarning)
 
 OBSERVED = "ledger"
 """The name of the figures that a query's progress carries, for the listener."""

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,32 @@ def test_the_job_runs_under_spark_submit(streambt: Command, place: Path) -> None
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert _digest(place / "job") == _digest(place / "local")
+
+
+@pytest.mark.spark
+def test_interrupt_and_resume(streambt: Command, place: Path) -> None:
+    """Ctrl-C ends a run with 130 and no traceback; the same call resumes it."""
+    assert streambt(*RUN, "--out", "local").returncode == 0
+    spark = (*RUN, "--engine", "spark", "--slices-per-batch", "1", "--out", "spark")
+    words = (sys.executable, "-c", "from streambt_spark.cli import main; main()")
+    with subprocess.Popen(
+        [*words, *spark, "--bars-per-second", "1"],
+        cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not (place / "spark" / "progress.jsonl").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the JVM and the workers too
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "streambt: interrupted"
+    assert "Traceback" not in said
+    done = streambt(*spark)
+    assert done.returncode == 0, done.stderr
+    assert _digest(place / "spark") == _digest(place / "local")
 
 
 def _absolute(place: Path, word: str) -> str:
