@@ -46,13 +46,6 @@ class Universe:
         object.__setattr__(self, "symbols", tuple(sorted(set(self.symbols))))
 
 
-@dataclass(frozen=True, slots=True)
-class _Strategy:
-    pulse: Handle
-    allocation: Allocation
-    broker: Broker
-
-
 class Cerebro:
     """Collects data, indicators and strategies, and runs them on an engine.
 
@@ -65,7 +58,7 @@ class Cerebro:
         self.data: Bars | Snapshot | Universe | None = None
         self._calendar = calendar
         self._graph = Graph()
-        self._strategies: list[_Strategy] = []
+        self._lanes: dict[str, plans.Lane] = {}
 
     def add_data(
         self,
@@ -124,28 +117,19 @@ class Cerebro:
             raise BadParameter(
                 f"a pulse is the handle of an indicator, found {type(pulse).__name__}"
             )
-        added = _Strategy(pulse, allocation, broker or self.broker)
-        self._strategies.append(added)
-        return self._lane(added).name
-
-    def _lane(self, strategy: _Strategy) -> plans.Lane:
-        pulse = compile_graph(self._graph).ref(strategy.pulse)
-        return plans.lane(pulse, strategy.allocation, strategy.broker)
+        lane = plans.lane(self._graph.ref(pulse), allocation, broker or self.broker)
+        self._lanes[lane.name] = lane
+        return lane.name
 
     def plan(self) -> Plan:
         """Compile what was declared. Raises GraphError where it does not make a strategy."""
         if self.data is None:
             raise BadParameter("there is no data; call add_data first")
-        if not self._strategies:
+        if not self._lanes:
             raise GraphError("no strategy was added; build() has to call cerebro.add_strat")
-        compiled = compile_graph(self._graph)
-        lanes = {
-            lane.name: lane
-            for s in self._strategies
-            for lane in (plans.lane(compiled.ref(s.pulse), s.allocation, s.broker),)
-        }
-        nodes = plans.needed(compiled.nodes, [lane.pulse for lane in lanes.values()])
-        return Plan(self.data.symbols, self.data.interval, nodes, tuple(lanes.values()))
+        lanes = tuple(self._lanes.values())
+        nodes = plans.needed(compile_graph(self._graph).nodes, [lane.pulse for lane in lanes])
+        return Plan(self.data.symbols, self.data.interval, nodes, lanes)
 
     @property
     def calendar(self) -> Calendar:

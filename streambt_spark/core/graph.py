@@ -86,10 +86,12 @@ class Declaration:
 
 @dataclass(slots=True)
 class Graph:
-    """Collects declarations; `compile_graph` turns them into nodes."""
+    """Collects declarations and resolves them to nodes, each once, inputs before their readers."""
 
     declarations: list[Declaration] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    identities: dict[int, str] = field(default_factory=dict)
 
     def add(self, function: Function, inputs: Sequence[Input], name: str | None = None) -> Handle:
         """Declare an indicator and return its handle.
@@ -132,6 +134,54 @@ class Graph:
                 f"{handle.label} was declared in another Cerebro; declare it in this one"
             )
 
+    def ref(self, handle: Handle) -> Ref:
+        """Return what a handle stands for.
+
+        Raises what `compile_graph` does, for what the handle depends on, and BadParameter for a
+        handle of another graph.
+        """
+        self.check(handle)
+        node = BARS if handle.declaration < 0 else self.resolve(handle.declaration)
+        return Ref(node, handle.column())
+
+    def resolve(self, index: int, path: tuple[int, ...] = ()) -> str:
+        """Return the identity of a declaration's node; `path` leads to it from its readers."""
+        if index in self.identities:
+            return self.identities[index]
+        if index in path:
+            loop = [*path[path.index(index) :], index]
+            names = " → ".join(_label(self.declarations[i]) for i in loop)
+            raise CycleError(f"an indicator depends on itself: {names}")
+        declaration = self.declarations[index]
+        refs = []
+        for item in declaration.inputs:
+            handle = self._named(item) if isinstance(item, str) else item
+            source = handle.declaration
+            node = BARS if source < 0 else self.resolve(source, (*path, index))
+            refs.append(Ref(node, handle.column()))
+        if declaration.function.commutative:
+            # One order for all: equal in theory is not yet equal to the bit.
+            refs.sort()
+        identity = _identity(declaration.function, refs)
+        self.nodes.setdefault(identity, Node(identity, declaration.function, tuple(refs)))
+        self.identities[index] = identity
+        return identity
+
+    def _named(self, text: str) -> Handle:
+        name, _, output = text.partition(".")
+        if text in COLUMNS:
+            return DATA[text]
+        if name not in self.names:
+            known = (*COLUMNS, *self.names)
+            raise UnknownColumn(
+                f"no column or indicator is named {name!r}{did_you_mean(name, known)}; "
+                f"there are {', '.join(known)}"
+            )
+        index = self.names[name]
+        outputs = self.declarations[index].function.outputs
+        handle = Handle(index, outputs, None, name, self)
+        return handle[output] if output else handle
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -151,49 +201,8 @@ def compile_graph(graph: Graph) -> Compiled:
 
     Raises UnknownColumn for a text that names nothing, CycleError with the path of a cycle.
     """
-    nodes: dict[str, Node] = {}
-    done: dict[int, str] = {}
-
-    def visit(index: int, path: tuple[int, ...]) -> str:
-        if index in done:
-            return done[index]
-        if index in path:
-            loop = [*path[path.index(index) :], index]
-            names = " → ".join(_label(graph.declarations[i]) for i in loop)
-            raise CycleError(f"an indicator depends on itself: {names}")
-        declaration = graph.declarations[index]
-        refs = []
-        for item in declaration.inputs:
-            handle = _resolve(graph, item) if isinstance(item, str) else item
-            source = handle.declaration
-            node = BARS if source < 0 else visit(source, (*path, index))
-            refs.append(Ref(node, handle.column()))
-        if declaration.function.commutative:
-            # One order for all: equal in theory is not yet equal to the bit.
-            refs.sort()
-        identity = _identity(declaration.function, refs)
-        nodes.setdefault(identity, Node(identity, declaration.function, tuple(refs)))
-        done[index] = identity
-        return identity
-
-    identities = tuple(visit(index, ()) for index in range(len(graph.declarations)))
-    return Compiled(tuple(nodes.values()), identities)
-
-
-def _resolve(graph: Graph, text: str) -> Handle:
-    name, _, output = text.partition(".")
-    if text in COLUMNS:
-        return DATA[text]
-    if name not in graph.names:
-        known = (*COLUMNS, *graph.names)
-        raise UnknownColumn(
-            f"no column or indicator is named {name!r}{did_you_mean(name, known)}; "
-            f"there are {', '.join(known)}"
-        )
-    index = graph.names[name]
-    outputs = graph.declarations[index].function.outputs
-    handle = Handle(index, outputs, None, name, graph)
-    return handle[output] if output else handle
+    identities = tuple(graph.resolve(index) for index in range(len(graph.declarations)))
+    return Compiled(tuple(graph.nodes.values()), identities)
 
 
 def _label(declaration: Declaration) -> str:
