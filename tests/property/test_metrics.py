@@ -7,7 +7,7 @@ import math
 
 import empyrical
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streambt_spark.core import metrics
@@ -47,6 +47,8 @@ def test_equals_empyrical(steps: list[float]) -> None:
         equity.append(max(1, round(equity[-1] * (1 + step))))
     found = measure(equity[1:], equity[0])
     returns = np.diff(equity) / equity[:-1]
+    # The spread of equal returns is what rounding left of it: no two programs divide by the same.
+    assume(np.std(returns) > 1e-6)
     for name, function in (
         ("total_return", empyrical.cum_returns_final),
         ("annual_return", empyrical.annual_return),
