@@ -73,7 +73,8 @@ class NaiveBroker:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.events: list[dict[str, Any]] = []
-        self.cents: int | None = None
+        self.cents = 0
+        self.started = False
         self.held: dict[str, Fraction] = dict.fromkeys(rules.symbols, Fraction(0))
         self.last: dict[str, Fraction] = {}
         self.orders: list[Order] = []
@@ -81,7 +82,8 @@ class NaiveBroker:
 
     def slice(self, ts: int, quotes: Mapping[str, Quote], strength: Mapping[str, float]) -> None:
         """Process all bars of one time and the pulses at their close."""
-        if self.cents is None:
+        if not self.started:
+            self.started = True
             self.cents = round(self.rules.cash * 100)
             self._tell(ts, "cash", amount=self.cents, cash=self.cents, reason="initial")
             for symbol in self.rules.symbols:
@@ -193,7 +195,7 @@ class NaiveBroker:
         equity: Fraction,
     ) -> None:
         kind, *size = self.rules.allocation
-        spendable = Fraction(self.cents or 0, 100)
+        spendable = Fraction(self.cents, 100)
         for symbol, wish in asking.items():
             have = self.held[symbol] + self._working(symbol)
             price = quotes[symbol].close * self.rules.multiplier[symbol]

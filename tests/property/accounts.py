@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ def _function(strength: Mapping[str, float], portfolio: object, bars: object) ->
 
 
 # Each setting as the library reads it, and as the oracle does.
-ALLOCATIONS: tuple[tuple[Allocation, tuple[object, ...]], ...] = (
+ALLOCATIONS: tuple[tuple[Allocation, tuple[Any, ...]], ...] = (
     (FixedSize(10), ("fixed", F(10))),
     (FixedSize(2.5), ("fixed", F("2.5"))),
     (PercentOfEquity(0.3), ("entry", F("0.3"))),
@@ -134,11 +135,12 @@ def panel_of(present: np.ndarray, ticks: np.ndarray, size: np.ndarray) -> Panel:
     low = np.maximum(np.minimum(opened, closed) - ticks[..., 3], 1)
     prices = [np.where(present, (v * size) / 100.0, np.nan) for v in (opened, high, low, closed)]
     kept = present.any(axis=1)
-    columns = [np.ascontiguousarray(p[kept]) for p in prices]
+    opened, high, low, closed = (np.ascontiguousarray(p[kept]) for p in prices)
     ts = np.arange(1, len(present) + 1) * DAY
     volume = np.where(present[kept], 1.0, np.nan)
     names = NAMES[: present.shape[1]]
-    return Panel(names, ts[kept], np.ascontiguousarray(present[kept]), *columns, volume)
+    present = np.ascontiguousarray(present[kept])
+    return Panel(names, ts[kept], present, opened, high, low, closed, volume)
 
 
 @st.composite

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streambt_spark.core import plan as plans
@@ -63,6 +63,7 @@ def rows_of(events: Events, symbols: tuple[str, ...]) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
+@settings(max_examples=max(600, settings().max_examples))
 @given(cases())
 def test_every_event_is_the_naive_brokers(case: Case) -> None:
     """Kinds, order, ids, quantities, prices and cents are those of exact arithmetic."""
@@ -90,7 +91,7 @@ def test_later_bars_change_no_earlier_event(case: Case, cut: int) -> None:
     """The ledger up to a slice is the same whatever comes after it."""
     cut = min(cut, len(case.panel.ts))
     names = ("open", "high", "low", "close")
-    later = {
+    later: dict[str, Any] = {
         n: np.concatenate((getattr(case.panel, n)[:cut], 7 * getattr(case.panel, n)[cut:]))
         for n in names
     }
@@ -118,7 +119,9 @@ def test_no_pulse_and_no_order_leave_the_cash_alone(case: Case) -> None:
 def test_prices_and_cash_times_k_give_equity_times_k(case: Case, k: int) -> None:
     """Accounts scale: whole lots, no slippage, no fees; then k times everything is k times it."""
     broker = replace(case.broker, commission=0, slippage=None)
-    prices = {n: k * getattr(case.panel, n) for n in ("open", "high", "low", "close")}
+    prices: dict[str, Any] = {
+        n: k * getattr(case.panel, n) for n in ("open", "high", "low", "close")
+    }
     small = replace(case, broker=broker)
     large = replace(
         case, broker=replace(broker, cash=k * broker.cash), panel=replace(case.panel, **prices)
@@ -138,7 +141,7 @@ def test_equity_is_the_start_and_what_trades_and_open_lots_made(case: Case) -> N
     if not len(case.panel.ts):
         return
     trades, left = match_fills(Fills.of(events, 0))
-    closes = {}
+    closes: dict[int, float] = {}
     for row in case.panel.close:
         closes |= {s: price for s, price in enumerate(row.tolist()) if price == price}
     held: dict[int, float] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -26,7 +27,7 @@ LENGTH = 1_300
 
 
 @indicator(cross_sectional=True, warmup=5)
-def spread(close: np.ndarray) -> np.ndarray:
+def spread(close: np.ndarray) -> Any:
     """Return each symbol's distance to the mean of its slice."""
     return close - np.nanmean(close, axis=1, keepdims=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,13 +12,13 @@ from streambt_spark.core.graph import DATA, Graph, compile_graph
 from streambt_spark.core.indicators import indicator, resolve
 
 
-def minus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def minus(a: np.ndarray, b: np.ndarray) -> Any:
     """Return a less b."""
     return a - b
 
 
 @indicator(commutative=True)
-def plus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def plus(a: np.ndarray, b: np.ndarray) -> Any:
     """Return the sum."""
     return a + b
 
@@ -34,7 +36,8 @@ def meaning(kind: int, left: object, right: object) -> tuple[object, ...]:
 @given(st.lists(choice, min_size=1, max_size=12))
 def test_nodes_are_the_different_meanings(choices: list[tuple[int, int, int]]) -> None:
     """As many nodes as there are different expressions; equal ones, and only they, share one."""
-    graph, handles, meanings = Graph(), [DATA["open"], DATA["close"]], ["open", "close"]
+    graph, handles = Graph(), [DATA["open"], DATA["close"]]
+    meanings: list[object] = ["open", "close"]
     for kind, left, right in choices:
         a, b = left % len(handles), right % len(handles)
         handles.append(graph.add(FUNCTIONS[kind], [handles[a], handles[b]]))

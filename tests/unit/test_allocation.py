@@ -71,6 +71,7 @@ def test_target_percent_is_rebalanced_at_each_pulse() -> None:
 def test_all_in_gives_everything_to_the_first() -> None:
     """Two ask in one slice: A, first in the universe, takes what it can, B the change."""
     result = run({"A": flat(30, 30), "B": flat(4, 4)}, [1, 0], AllIn(), cash=1_000)
+    assert result.orders["quantity"].tolist() == [33.0, 2.0]
     assert result.fills["quantity"].tolist() == [33.0, 2.0]
 
 

@@ -126,7 +126,8 @@ def test_the_account_given_is_left_as_it_was() -> None:
     again, repeated = step(settings, account, panel, np.ones((3, 1)))
     assert not account.registers.any()
     assert events.cash.tobytes() == repeated.cash.tobytes()
-    assert all(x.tobytes() == y.tobytes() for x, y in zip(first, again, strict=True))
+    for name in first._fields:
+        assert getattr(first, name).tobytes() == getattr(again, name).tobytes()
 
 
 def test_many_slices_and_orders_outgrow_the_first_tape() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from streambt_spark.core.features import evaluate, open_features
@@ -23,13 +25,13 @@ def values(func: object, *inputs: Input, **params: object) -> np.ndarray:
     return evaluate(compiled.nodes, open_features(2), PANEL)[1][compiled.ref(handle)]
 
 
-def step_by(close: np.ndarray) -> np.ndarray:
+def step_by(close: np.ndarray) -> Any:
     """Return the change from row to row."""
     return np.diff(close, prepend=np.nan)
 
 
 @indicator(cross_sectional=True)
-def share(close: np.ndarray) -> np.ndarray:
+def share(close: np.ndarray) -> Any:
     """Return each symbol's part of its slice's sum."""
     return close / np.nansum(close, axis=1, keepdims=True)
 

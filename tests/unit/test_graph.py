@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +22,13 @@ from tests.property.accounts import panel_of
 SMA = resolve("SMA", {"timeperiod": 3})
 
 
-def minus(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def minus(a: np.ndarray, b: np.ndarray) -> Any:
     """Return a less b."""
     return a - b
 
 
 @indicator(commutative=True)
-def third(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+def third(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Any:
     """Return the mean of three."""
     return (a + b + c) / 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import replace
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -49,7 +50,7 @@ def test_another_version_is_refused() -> None:
 def test_what_was_never_a_block_is_refused_under_a_sound_checksum() -> None:
     """No KeyError, no TypeError, and no array of objects."""
     body = msgpack.unpackb(SAVED[8:])
-    bodies = (
+    bodies: tuple[Any, ...] = (
         [],
         {},
         {"plan": PLAN.identity},
