@@ -78,8 +78,8 @@ def fault_codes(
     o, h, low, c, v = (fields[name] for name in FIELDS)
     codes = np.zeros(len(ts), np.int8)
     # A sum is finite only if all its terms are, but for prices near the end of the float range.
-    finite = np.isfinite(o + h + low + c + v)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        finite = np.isfinite(o + h + low + c + v)
         rules = [
             (Reason.NOT_FINITE, ~finite),
             (Reason.LOW_ABOVE_BODY, (low > o) | (low > c)),
