@@ -38,6 +38,7 @@ from streambt_spark.core.allocation import (
     Allocation,
     AllocationFunction,
     Bar,
+    FixedSize,
     Portfolio,
     Sizing,
 )
@@ -59,13 +60,12 @@ from streambt_spark.core.kernel import (
 )
 from streambt_spark.core.ledger import DTYPES, Events
 from streambt_spark.core.money import grid, minor_units, whole_lots
+from streambt_spark.core.slices import Panel
 from streambt_spark.core.slippage import Slippage
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from streambt_spark.core.slices import Panel
 
 
 _EXACT = 2**53
@@ -341,3 +341,10 @@ def _target_lots(
                 raise BadParameter(f"the allocation's target of {name} is {targets[name]!r}")
             lots.append((s, whole_lots(exact)))
     return lots
+
+
+def compile_kernels() -> None:
+    """Compile the kernels, or load them from numba's cache, by folding one slice."""
+    one = np.ones((1, 1))
+    panel = Panel(("A",), np.zeros(1, np.int64), np.ones((1, 1), bool), one, one, one, one, one)
+    step(terms(Broker(), FixedSize(1), ("A",)), open_account(1), panel, one)

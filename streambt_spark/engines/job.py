@@ -14,15 +14,12 @@ from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pyspark import cloudpickle
 from pyspark.errors import StreamingQueryException
 
-from streambt_spark.core import broker
-from streambt_spark.core.allocation import FixedSize
+from streambt_spark.core.broker import compile_kernels
 from streambt_spark.core.graph import digest_of
 from streambt_spark.core.plan import blocks_of
-from streambt_spark.core.slices import Panel
 from streambt_spark.errors import RunError
 from streambt_spark.spark.listener import Course, ProgressSink, following
 from streambt_spark.spark.operator import ledger_stream
@@ -118,7 +115,7 @@ def job_session(
     kafka: bool = False,
 ) -> Iterator[SparkSession]:
     """Yield a session that reports to `sinks`; the kernels compile while it starts."""
-    compiling = Thread(target=warm_up, daemon=True)
+    compiling = Thread(target=compile_kernels, daemon=True)
     compiling.start()
     addresses = (*sources, job.ledger, job.checkpoint)
     with (
@@ -197,11 +194,3 @@ def cause(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if ".errors." in line or line.split(":")[0].endswith("Error")]
     return (told or lines or [type(error).__name__])[-1][:500]
-
-
-def warm_up() -> None:
-    """Compile the kernels into their cache, so that the workers load them."""
-    one = np.ones((1, 1))
-    terms = broker.terms(broker.Broker(), FixedSize(1), ("A",))
-    panel = Panel(("A",), np.zeros(1, np.int64), np.ones((1, 1), bool), one, one, one, one, one)
-    broker.step(terms, broker.open_account(1), panel, one)

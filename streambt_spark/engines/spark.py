@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streambt_spark.calendars import Calendar
     from streambt_spark.core.plan import Plan
 
-BARS_AT_ONCE = 1_000_000
+BARS_AT_ONCE = 2_000_000
 """Bars in a batch where nothing else is asked for: enough to hide the cost of a batch (a second or
 two), few enough to bound the memory."""
 

@@ -1,7 +1,7 @@
 """The stateful operator: rows of the stream to ledger events, by applyInPandasWithState.
 
-It only translates. Symbols and marks become small integers in the JVM, before the shuffle; Python
-decodes the state, calls the core's step and encodes the state again; the codes of the events become
+It only translates. The tasks that read the rows pack them (see `packing`), the operator decodes
+the state, calls the core's step and encodes the state again, and the codes of the events become
 texts in the JVM. Spark gives a group's rows in no order and in several frames, so all of them are
 collected before the step, which sorts.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user
 from pyspark.sql.streaming.state import GroupStateTimeout
 from pyspark.sql.types import BinaryType, StructField, StructType
 
-from streambt_spark.core.bars import FAULTS, FIELDS, Reason
 from streambt_spark.core.block import open_block, step
 from streambt_spark.core.ledger import (
     COLUMNS,
@@ -33,9 +32,8 @@ from streambt_spark.core.ledger import (
     Events,
     Kind,
 )
-from streambt_spark.core.slices import Mark, Rows, screen
 from streambt_spark.core.state import decode, encode
-from streambt_spark.spark import schemas
+from streambt_spark.spark.packing import PACKED, from_bytes, packer
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -69,33 +67,16 @@ def ledger_stream(rows: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = N
     equity, ended.
     """
     parts = tuple(blocks or (plan,))
-    coded = _encoded(rows, plan.symbols).withColumn(
-        _BLOCK, F.lit(0) if len(parts) == 1 else F.explode(F.array(*map(F.lit, range(len(parts)))))
-    )
-    events = coded.groupBy(_BLOCK).applyInPandasWithState(
-        _folder(plan, parts), _CODED, _STATE, "append", GroupStateTimeout.NoTimeout
+    packed = rows.mapInArrow(packer(plan.symbols, plan.interval), f"{PACKED} binary")
+    keys = F.array(*map(F.lit, range(len(parts))))
+    events = (
+        packed.withColumn(_BLOCK, F.lit(0) if len(parts) == 1 else F.explode(keys))
+        .groupBy(_BLOCK)
+        .applyInPandasWithState(
+            _folder(plan, parts), _CODED, _STATE, "append", GroupStateTimeout.NoTimeout
+        )
     )
     return _decoded(events.observe(OBSERVED, *_observations()), plan)
-
-
-def _encoded(rows: DataFrame, symbols: Sequence[str]) -> DataFrame:
-    """Replace texts and times by integers; what is null becomes what `Rows` has for it."""
-    spark = rows.sparkSession
-    universe = spark.createDataFrame(list(enumerate(symbols)), "code int, symbol string")
-    mark = F.array_position(F.array(*map(F.lit, schemas.MARKS)), F.col(schemas.MARK)) - 1
-    malformed = F.col(schemas.MARK) == schemas.MALFORMED
-    # A mark that speaks for all has no symbol; a mark of a symbol not traded here says nothing.
-    joined = rows.join(F.broadcast(universe), schemas.SYMBOL, "left")
-    return joined.where(
-        "code is not null or symbol is null or mark not in ('heartbeat', 'end')"
-    ).select(
-        F.coalesce("code", F.lit(-1)).alias("code"),
-        F.coalesce(F.unix_micros(schemas.TS), F.lit(0)).alias("ts"),
-        F.coalesce(schemas.SEQ, F.lit(0)).alias("seq"),
-        F.when(malformed, int(Mark.BAR)).otherwise(mark).cast("byte").alias("mark"),
-        F.when(malformed, FAULTS.index(Reason.MALFORMED)).otherwise(0).cast("byte").alias("fault"),
-        *FIELDS,
-    )
 
 
 Folder = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], "GroupState"], Iterator[pd.DataFrame]]
@@ -109,7 +90,7 @@ def _folder(plan: Plan, parts: Sequence[Plan]) -> Folder:
         key: tuple[Any, ...], frames: Iterator[pd.DataFrame], state: GroupState
     ) -> Iterator[pd.DataFrame]:
         part = parts[int(key[0])]
-        rows = screen(_rows(list(frames)), plan.interval)
+        rows = from_bytes(pack for frame in frames for pack in frame[PACKED])
         block = decode(bytes(state.get[0]), part) if state.exists else open_block(part)
         block, events = step(part, block, rows)
         state.update((encode(block, part),))
@@ -119,13 +100,6 @@ def _folder(plan: Plan, parts: Sequence[Plan]) -> Folder:
         yield _frame(_renumbered(events, [numbers[lane.name] for lane in part.lanes]))
 
     return fold
-
-
-def _rows(frames: Sequence[pd.DataFrame]) -> Rows:
-    columns = (
-        np.concatenate([frame[field.name].to_numpy() for frame in frames]) for field in fields(Rows)
-    )
-    return Rows(*columns)
 
 
 def _without_audit(events: Events) -> Events:

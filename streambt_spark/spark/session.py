@@ -148,8 +148,11 @@ def _local_settings(jars: Iterable[Path]) -> dict[str, str]:
     ordered = (spark_jars() / "*", *sorted(jars))
     return {
         "spark.driver.extraClassPath": os.pathsep.join(map(str, ordered)),
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
+        "spark.driver.extraJavaOptions": (
+            f"-XX:+UseParallelGC -Dlog4j2.configurationFile={LOG4J.as_uri()}"
+        ),
         "spark.driver.host": "127.0.0.1",
+        "spark.python.daemon.module": "streambt_spark.spark.daemon",
         "spark.driver.bindAddress": "127.0.0.1",
     }
 
