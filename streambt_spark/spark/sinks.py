@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
+from pyarrow import fs
 
 from streambt_spark.core.ledger import Kind
 from streambt_spark.errors import SourceNotFound
@@ -32,24 +33,27 @@ def write_ledger(
 
 def read_ledger(path: str) -> pa.Table:
     """Return all rows of a ledger table. Raises SourceNotFound where there is none."""
-    table = _open(path)
+    table = _read(path)
     if table is None:
         raise SourceNotFound(f"no ledger at {path}; run the backtest first, or check the path")
-    return pa.table(table.to_pyarrow_table())
+    return table
 
 
 def has_ended(path: str) -> bool:
     """Return whether a ledger tells that its stream has ended; False where there is none."""
-    table = _open(path)
-    if table is None:
-        return False
     end = Kind.END.name.lower()
-    return bool(table.to_pyarrow_table(columns=["kind"], filters=[("kind", "=", end)]).num_rows)
+    found = _read(path, columns=["kind"], filters=[("kind", "=", end)])
+    return found is not None and found.num_rows > 0
 
 
-def _open(path: str) -> DeltaTable | None:
+def _read(path: str, **choice: Any) -> pa.Table | None:
     place = Location.of(path)
     try:
-        return DeltaTable(place.delta_address, storage_options=place.delta_options)
+        table = DeltaTable(place.delta_address, storage_options=place.delta_options)
     except TableNotFoundError:
         return None
+    # delta-rs' own file system is a Python object: Arrow's threads may still let go of its files
+    # when the interpreter ends, and that aborts the process.
+    files = fs.SubTreeFileSystem(place.key, place.filesystem)
+    with place.guard("read"):
+        return pa.table(table.to_pyarrow_table(filesystem=files, **choice))
