@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,8 @@ class Timeline:
         """
         times, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for batch in snapshot.read(start, end, symbols, ["ts"]):
-            ts = batch["ts"].cast("int64").to_numpy()
+            # to_numpy() would load pandas, which the source has no other use for.
+            ts: NDArray[Any] = np.from_dlpack(batch["ts"].cast("int64"))
             first = np.flatnonzero(np.concatenate(([True], ts[1:] != ts[:-1])))
             times.append(ts[first])
             counts.append(np.diff(first, append=len(ts)))

@@ -27,7 +27,6 @@ from streambt_spark.stores.location import Location
 from streambt_spark.stores.tables import (
     BAR_SCHEMA,
     SCHEMA_DIGEST,
-    TIMESTAMP,
     bars_to_batches,
     bars_to_table,
     encode,
@@ -263,8 +262,7 @@ def _footer(path: str) -> tuple[pq.FileMetaData, tuple[tuple[int, int], ...]]:
     ranges = []
     for group in range(footer.num_row_groups):
         stats = footer.row_group(group).column(at).statistics
-        low, high = pa.array([stats.min, stats.max], TIMESTAMP).cast(pa.int64()).to_pylist()
-        ranges.append((low, high))
+        ranges.append((stats.min_raw, stats.max_raw))  # as the file has them: microseconds
     return footer, tuple(ranges)
 
 

@@ -110,23 +110,18 @@ def _brief(error: Exception) -> str:
 
 
 def _delta_files(table: DeltaTable) -> list[DataFile]:
-    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    # Read so, and times as integers, pandas is not loaded: most tasks need nothing else of it.
+    actions = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
+    names = ("path", "partition.period", "num_records", "size_bytes")
     # Delta keeps times in statistics to the millisecond; the last one is therefore rounded up.
-    return [
-        DataFile(
-            row["path"],
-            row["partition.period"],
-            row["num_records"],
-            row["size_bytes"],
-            _micros(row["min.ts"]),
-            _micros(row["max.ts"]) + 999,
-        )
-        for row in actions
-    ]
+    lows, highs = _micros(actions["min.ts"]), [ts + 999 for ts in _micros(actions["max.ts"])]
+    rows = zip(*(actions[name].to_pylist() for name in names), lows, highs, strict=True)
+    return [DataFile(*row) for row in rows]
 
 
-def _micros(moment: Any) -> int:
-    return int(pa.scalar(moment, pa.timestamp("us", tz="UTC")).value)
+def _micros(times: pa.ChunkedArray) -> list[int]:
+    moments: list[int] = times.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist()
+    return moments
 
 
 def _add_action(file: DataFile) -> Any:
