@@ -40,7 +40,7 @@ def class_path(packages: tuple[str, ...], java: Path) -> tuple[Path, ...]:
 
     Raises SetupError where they are not in the cache and cannot be downloaded.
     """
-    cache = _cache_dir()
+    cache = cache_dir()
     identity = "\n".join((pyspark.__version__, *packages, IVY_SETTINGS.read_text()))
     listing = cache / f"jars-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.txt"
     if found := _read(listing):
@@ -55,7 +55,11 @@ def class_path(packages: tuple[str, ...], java: Path) -> tuple[Path, ...]:
     return jars
 
 
-def _cache_dir() -> Path:
+def cache_dir() -> Path:
+    """Return the user's cache folder of this package, made where it is missing.
+
+    Raises SetupError where it cannot be made.
+    """
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(root, "streambt_spark")
     try:

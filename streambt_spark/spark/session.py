@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import IO, TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError
@@ -19,7 +21,16 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from streambt_spark.errors import SetupError
-from streambt_spark.spark.jars import EXCLUDED, IVY_SETTINGS, class_path, coordinates, spark_jars
+from streambt_spark.spark.archive import WRITE, ClassArchive
+from streambt_spark.spark.jars import (
+    DELTA,
+    EXCLUDED,
+    IVY_SETTINGS,
+    cache_dir,
+    class_path,
+    coordinates,
+    spark_jars,
+)
 from streambt_spark.spark.java import Java, java_version
 
 if TYPE_CHECKING:
@@ -43,6 +54,9 @@ SETTINGS: dict[str, str] = {
     "spark.driver.memory": "2g",
 }
 """What every session of ours has, unless the caller's `conf` says otherwise."""
+
+JVM_ENDS_IN = 120
+"""Seconds that the end of a JVM is waited for; it takes some where it writes its archive."""
 
 _CONTEXT_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 _NOISE = (
@@ -104,17 +118,19 @@ def _start(
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         return _build(_unless_submitted(settings) | conf)
     java = java_version()
-    jars: frozenset[Path] = frozenset()
+    jars: tuple[Path, ...] = ()
     if _is_local(master):
-        jars = frozenset(class_path(packages, java.path))
-        settings |= _local_settings(jars)
+        base = class_path((DELTA,), java.path)
+        jars = (*base, *(jar for jar in class_path(packages, java.path) if jar not in base))
+        archive = ClassArchive.of(java, [*spark_jars().glob("*.jar"), *base], cache_dir())
+        settings |= _local_settings(jars, archive.options(writable=jars == base))
     else:
         settings |= {
             "spark.jars.packages": ",".join(packages),
             "spark.jars.excludes": ",".join(EXCLUDED),
             "spark.jars.ivySettings": str(IVY_SETTINGS),
         }
-    _launch(settings | conf, jars, java)
+    _launch(settings | conf, frozenset(jars), java)
     return _build(settings | conf)
 
 
@@ -140,16 +156,17 @@ def _configured_master() -> str | None:
     return next((words[1] for words in lines if words[:1] == ["spark.master"]), None)
 
 
-def _local_settings(jars: Iterable[Path]) -> dict[str, str]:
+def _local_settings(jars: Sequence[Path], java_options: Sequence[str]) -> dict[str, str]:
     # A worker takes the first python3 on PATH, which need not be this one.
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     # Ours would come before Spark's own, and some bundle old copies of what Spark has.
-    ordered = (spark_jars() / "*", *sorted(jars))
+    ordered = (spark_jars() / "*", *jars)
+    logging_options = f"-Dlog4j2.configurationFile={LOG4J.as_uri()}"
     return {
         "spark.driver.extraClassPath": os.pathsep.join(map(str, ordered)),
-        "spark.driver.extraJavaOptions": (
-            f"-XX:+UseParallelGC -Dlog4j2.configurationFile={LOG4J.as_uri()}"
+        "spark.driver.extraJavaOptions": " ".join(
+            ("-XX:+UseParallelGC", logging_options, *java_options)
         ),
         "spark.driver.host": "127.0.0.1",
         "spark.python.daemon.module": "streambt_spark.spark.daemon",
@@ -203,6 +220,8 @@ def _launch(settings: Mapping[str, str], jars: frozenset[Path], java: Java) -> N
             "`streambt doctor` checks the rest"
         ) from error
     threading.Thread(target=_pass_on, args=(gateway.proc.stderr,), daemon=True).start()
+    if WRITE in settings.get("spark.driver.extraJavaOptions", ""):
+        atexit.register(_shut_down, gateway)  # no JVM is left behind, busy with its archive
     SparkContext._gateway, SparkContext._jvm = gateway, gateway.jvm
     _jvm_jars = jars
 
@@ -211,7 +230,8 @@ def _shut_down(gateway: JavaGateway) -> None:
     gateway.shutdown()
     if gateway.proc is not None and gateway.proc.stdin is not None:
         gateway.proc.stdin.close()  # the JVM ends with its standard input
-        gateway.proc.wait(timeout=30)
+        with suppress(TimeoutExpired, KeyboardInterrupt):
+            gateway.proc.wait(timeout=JVM_ENDS_IN)
     SparkContext._gateway = SparkContext._jvm = None
 
 

@@ -216,6 +216,34 @@ def test_own_session_is_quiet_and_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.spark
+def test_the_first_jvm_keeps_its_classes_for_the_next(tmp_path: Path) -> None:
+    """The second start takes Spark's classes from the archive that the first one wrote."""
+    code = """if True:
+    import sys
+    from streambt_spark.spark.session import session
+    with session(master="local[1]", kafka="kafka" in sys.argv) as spark:
+        assert spark.range(3).count() == 3
+    """
+    log = tmp_path / "classes.log"
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    for arguments in ([], ["kafka"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "")
+        env["JDK_JAVA_OPTIONS"] = f"-Xlog:class+load:file={log}"
+    assert len(list(tmp_path.glob("streambt_spark/classes-*.jsa"))) == 1
+    loaded = [line for line in log.read_text().splitlines() if " org.apache.spark.sql." in line]
+    archived = sum("source: shared objects file (top)" in line for line in loaded)
+    assert archived > 3000
+    assert sum("source: file:" in line for line in loaded) < archived / 100
+
+
+@pytest.mark.spark
 def test_spark_submit_keeps_what_it_was_given(tmp_path: Path) -> None:
     """Under spark-submit its jars and settings are used, and ours only where it has none."""
     job = tmp_path / "job.py"
