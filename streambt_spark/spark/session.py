@@ -19,6 +19,7 @@ from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
+from pyspark.sql.types import NumericType
 
 from streambt_spark.errors import SetupError
 from streambt_spark.spark.archive import WRITE, ClassArchive
@@ -32,6 +33,7 @@ from streambt_spark.spark.jars import (
     spark_jars,
 )
 from streambt_spark.spark.java import Java, java_version
+from streambt_spark.spark.schemas import LEDGER
 
 if TYPE_CHECKING:
     from py4j.java_gateway import JavaGateway
@@ -40,15 +42,24 @@ LOG4J = Path(__file__).with_name("log4j2.properties")
 REDACTED = "(?i)secret|password|passwd|token|access[._-]?key|uri|sasl|credential"
 """Settings whose values Spark itself must not show, in its UI or its logs."""
 
+# A dictionary of numbers that hardly repeat costs its writing and is thrown away half way.
+_PLAIN_NUMBERS = {
+    f"spark.hadoop.parquet.enable.dictionary#{field.name}": "false"
+    for field in LEDGER
+    if isinstance(field.dataType, NumericType)
+}
 SETTINGS: dict[str, str] = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "1",  # 50 by default, for logs of a few rows
+    # Files are skipped by lane, ts, seq, kind and symbol; other columns need no statistics.
+    "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "5",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
     "spark.redaction.regex": REDACTED,
     "spark.sql.redaction.options.regex": REDACTED,
+    **_PLAIN_NUMBERS,
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.memory": "2g",
