@@ -1,4 +1,4 @@
-"""The streaming job: what a plan, a source of rows and two addresses make, and how it is watched.
+"""The streaming job: what a plan, a stream of bars and two addresses make, and how it is watched.
 
 Replay and live are this job; they differ in the rows they give it and in the trigger.
 """
@@ -90,17 +90,17 @@ class Job:
 def start(
     spark: SparkSession,
     plan: Plan,
-    rows: DataFrame,
+    packs: DataFrame,
     job: Job,
     *,
     trigger: Mapping[str, Any],
 ) -> StreamingQuery:
-    """Start the job over a stream of rows (schema STREAM), whatever it comes from."""
+    """Start the job over a stream of packs (schema PACKS), whatever it comes from."""
     for name, value in job.conf().items():
         spark.conf.set(name, value)
     for module in job.modules:
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
-    ledger = ledger_stream(rows, plan, blocks_of(plan, job.blocks))
+    ledger = ledger_stream(packs, plan, blocks_of(plan, job.blocks))
     name = f"streambt-{plan.identity}"
     return write_ledger(ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=name)
 

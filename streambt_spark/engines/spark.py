@@ -15,7 +15,8 @@ from streambt_spark.spark.kafka import kafka_rows, require_topic
 from streambt_spark.spark.listener import Course, Progress, ProgressSink
 from streambt_spark.spark.manifest import bind
 from streambt_spark.spark.pace import Pace
-from streambt_spark.spark.replay import Replay, replay_rows
+from streambt_spark.spark.packing import packed
+from streambt_spark.spark.replay import Replay, replay_packs
 from streambt_spark.spark.sinks import has_ended, read_ledger
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
 
@@ -55,8 +56,8 @@ def replay(
     )
     course = Course(source.timeline(), source.pace) if sinks else None
     with job_session(job, (snapshot.path,), sinks, course) as spark:
-        rows = replay_rows(spark, source)
-        query = start(spark, plan, rows, job, trigger={"availableNow": True})
+        packs = replay_packs(spark, source, plan.symbols)
+        query = start(spark, plan, packs, job, trigger={"availableNow": True})
         wait(query)
     settings = {"engine": "spark", "ledger": job.ledger, "snapshot": snapshot.path}
     return Result(plan, read_ledger(job.ledger), calendar, settings)
@@ -96,7 +97,8 @@ def live(
                 starting_offsets=starting_offsets,
                 max_offsets_per_batch=max_offsets_per_batch,
             )
-            query = start(spark, plan, rows, job, trigger=trigger)
+            packs = packed(rows, plan.symbols, plan.interval)
+            query = start(spark, plan, packs, job, trigger=trigger)
             try:
                 wait(query, end.reached)
             except KeyboardInterrupt:

@@ -75,21 +75,27 @@ class ProgressSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The way a replay goes, to tell where on it a batch is."""
+    """The way a replay goes, to tell where on it a batch is and how many bars it had."""
 
     timeline: Timeline
     pace: Pace
 
     def place(self, progress: Progress, source: Mapping[str, Any]) -> Progress:
-        """Return the progress with slice, time and lag, as the source's offsets say."""
-        done = _slice(source.get("endOffset"))
+        """Return the progress with bars, slice, time and lag, as the source's offsets say.
+
+        What Spark counts as input rows are packs of bars.
+        """
+        before, done = _slice(source.get("startOffset")) or 0, _slice(source.get("endOffset"))
         if done is None or not 0 < done <= len(self.timeline):
             return progress
         due_at = self.pace.due_at(self.timeline)
         due = _slice(source.get("latestOffset")) or done
         lag = due_at[due - 1] - due_at[done - 1] if self.pace.limited else 0.0
+        bars = int(self.timeline.bars_before[done] - self.timeline.bars_before[before])
         return replace(
             progress,
+            rows=bars,
+            rows_per_second=round(bars / progress.seconds, 1) if progress.seconds else 0.0,
             slices=done,
             slices_total=len(self.timeline),
             event_time=progress.event_time or _iso(int(self.timeline.ts[done - 1])),

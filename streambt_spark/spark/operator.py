@@ -1,9 +1,8 @@
-"""The stateful operator: rows of the stream to ledger events, by applyInPandasWithState.
+"""The stateful operator: packs of rows to ledger events, by applyInPandasWithState.
 
-It only translates. The tasks that read the rows pack them (see `packing`), the operator decodes
-the state, calls the core's step and encodes the state again, and the codes of the events become
-texts in the JVM. Spark gives a group's rows in no order and in several frames, so all of them are
-collected before the step, which sorts.
+It only translates: it decodes the state, calls the core's step and encodes the state again, and
+the codes of the events become texts in the JVM. Spark gives a group's rows in no order and in
+several frames, so all of them are collected before the step, which sorts.
 
 The key is the lane block: the lanes of one block share the bars, which reach it once.
 """
@@ -33,7 +32,8 @@ from streambt_spark.core.ledger import (
     Kind,
 )
 from streambt_spark.core.state import decode, encode
-from streambt_spark.spark.packing import PACKED, from_bytes, packer
+from streambt_spark.spark.packing import from_bytes
+from streambt_spark.spark.schemas import PACKED
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -59,18 +59,17 @@ def _sql_type(dtype: Any) -> str:
 _CODED = ", ".join(f"{name} {_sql_type(dtype)}" for name, dtype in DTYPES.items())
 
 
-def ledger_stream(rows: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = None) -> DataFrame:
-    """Return the ledger (schema LEDGER) of a stream of rows (schema STREAM).
+def ledger_stream(packs: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = None) -> DataFrame:
+    """Return the ledger (schema LEDGER) of a stream of packs (schema PACKS).
 
     `blocks` are the parts of the plan that are folded apart from each other, by default the plan
     as one. An observation named OBSERVED tells of each batch: last_ts (UTC µs), orders, fills,
     equity, ended.
     """
     parts = tuple(blocks or (plan,))
-    packed = rows.mapInArrow(packer(plan.symbols, plan.interval), f"{PACKED} binary")
     keys = F.array(*map(F.lit, range(len(parts))))
     events = (
-        packed.withColumn(_BLOCK, F.lit(0) if len(parts) == 1 else F.explode(keys))
+        packs.withColumn(_BLOCK, F.lit(0) if len(parts) == 1 else F.explode(keys))
         .groupBy(_BLOCK)
         .applyInPandasWithState(
             _folder(plan, parts), _CODED, _STATE, "append", GroupStateTimeout.NoTimeout

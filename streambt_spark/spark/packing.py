@@ -3,6 +3,7 @@
 Spark hands applyInPandasWithState one state cell for every input row and turns each into a Python
 object, which costs more than the rest of the operator. So the tasks that read the rows translate
 and check them and pack an Arrow batch into one binary row; the operator gets a handful of rows.
+The replay source does so itself; the rows of a source of Spark's own pass through `packed`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from streambt_spark.spark import schemas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pyspark.sql import DataFrame
 
-PACKED = "rows"
-_SCHEMA = pa.schema([(PACKED, pa.binary())])
+_SCHEMA = pa.schema([(schemas.PACKED, pa.binary())])
 _DTYPES: dict[str, str] = {
     "code": "<i4", "ts": "<i8", "seq": "<i8", "mark": "|i1", "fault": "|i1",
     **dict.fromkeys(FIELDS, "<f8"),
@@ -31,18 +32,26 @@ _WIDTH = sum(np.dtype(dtype).itemsize for dtype in _DTYPES.values())
 assert tuple(_DTYPES) == Rows.__slots__
 
 
+def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
+    """Return a stream of rows (schema STREAM) as packs (schema PACKS)."""
+    return rows.mapInArrow(packer(symbols, interval), schemas.PACKS)
+
+
 def packer(
     symbols: Sequence[str], interval: str
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Return the function for mapInArrow: batches of STREAM to one row a batch."""
+    """Return the function that makes of each batch of STREAM a batch of PACKS with one row.
 
-    def pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    `symbols` give the codes; what is none of them, and what breaks a rule, is marked as faulty.
+    """
+
+    def packs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if batch.num_rows:
-                packed = to_bytes(screen(rows_of(batch, symbols), interval))
-                yield pa.RecordBatch.from_arrays([pa.array([packed], pa.binary())], schema=_SCHEMA)
+                pack = to_bytes(screen(rows_of(batch, symbols), interval))
+                yield pa.RecordBatch.from_arrays([pa.array([pack], pa.binary())], schema=_SCHEMA)
 
-    return pack
+    return packs
 
 
 def rows_of(batch: pa.RecordBatch, symbols: Sequence[str]) -> Rows:
@@ -78,9 +87,9 @@ def to_bytes(rows: Rows) -> bytes:
     )
 
 
-def from_bytes(packed: Iterable[bytes]) -> Rows:
+def from_bytes(packs: Iterable[bytes]) -> Rows:
     """Return the rows of all packs, in order."""
-    parts = [_unpacked(bytes(data)) for data in packed]
+    parts = [_unpacked(bytes(data)) for data in packs]
     return parts[0] if len(parts) == 1 else Rows.concat(*parts)
 
 

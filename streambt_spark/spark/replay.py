@@ -7,6 +7,7 @@ in it.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from streambt_spark.core.bars import FIELDS
 from streambt_spark.errors import ConfigError
 from streambt_spark.spark import schemas
 from streambt_spark.spark.pace import Pace, Timeline, due_slices, seconds_until
+from streambt_spark.spark.packing import packer
 from streambt_spark.stores.lake import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 FORMAT = "replay"
+_PACKED_FOR = "packed_for"
 TASK_BARS = 50_000
 """A read task is worth its cost from about this many bars on."""
 
@@ -80,7 +83,7 @@ class Replay:
             "version": self.version,
             "start": self.start,
             "end": self.end,
-            "symbols": None if self.symbols is None else ",".join(self.symbols),
+            "symbols": None if self.symbols is None else json.dumps(self.symbols),
             "speed": self.pace.speed,
             "bars_per_second": self.pace.bars_per_second,
             "slices_per_batch": self.slices_per_batch,
@@ -101,7 +104,7 @@ class Replay:
                 version=whole("version"),
                 start=whole("start"),
                 end=whole("end"),
-                symbols=tuple(options["symbols"].split(",")) if "symbols" in options else None,
+                symbols=tuple(json.loads(options["symbols"])) if "symbols" in options else None,
                 pace=Pace(float(options.get("speed", 0)), float(options.get("bars_per_second", 0))),
                 slices_per_batch=whole("slices_per_batch"),
                 partitions=int(options.get("partitions", 2)),
@@ -109,7 +112,7 @@ class Replay:
         except KeyError as error:
             raise ConfigError("the replay source needs the option path") from error
         except ValueError as error:
-            raise ConfigError(f"an option of the replay source is no number: {error}") from error
+            raise ConfigError(f"an option of the replay source cannot be read: {error}") from error
 
     def snapshot(self) -> Snapshot:
         """Return the snapshot, opened once in a process."""
@@ -130,8 +133,20 @@ def replay_rows(spark: SparkSession, replay: Replay) -> DataFrame:
 
     With the trigger availableNow the query ends by itself after the last slice, paced or not.
     """
+    return _load(spark, replay.options())
+
+
+def replay_packs(spark: SparkSession, replay: Replay, symbols: Sequence[str]) -> DataFrame:
+    """Return the same stream as packs (schema PACKS), for a plan of these symbols.
+
+    The tasks that read the bars pack them, so that the JVM never sees a single one.
+    """
+    return _load(spark, {**replay.options(), _PACKED_FOR: json.dumps(list(symbols))})
+
+
+def _load(spark: SparkSession, options: Mapping[str, str]) -> DataFrame:
     spark.dataSource.register(ReplaySource)
-    return spark.readStream.format(FORMAT).options(**replay.options()).load()
+    return spark.readStream.format(FORMAT).options(**options).load()
 
 
 class ReplaySource(DataSource):
@@ -143,12 +158,15 @@ class ReplaySource(DataSource):
         return FORMAT
 
     def schema(self) -> StructType:
-        """Return STREAM."""
-        return schemas.STREAM
+        """Return STREAM or, where the rows are packed, PACKS."""
+        return schemas.PACKS if _PACKED_FOR in self.options else schemas.STREAM
 
     def streamReader(self, schema: StructType) -> ReplayReader:  # noqa: N802 - Spark's name
-        """Return the reader; `schema` is STREAM."""
-        return ReplayReader(Replay.of(self.options))
+        """Return the reader of `schema`."""
+        replay = Replay.of(self.options)
+        if _PACKED_FOR not in self.options:
+            return ReplayReader(replay)
+        return PackingReader(replay, json.loads(self.options[_PACKED_FOR]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +247,19 @@ class ReplayReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             timeline = self.replay.timeline()
             self._clock = Clock(timeline, self.replay.pace, first)
         return self._clock
+
+
+class PackingReader(ReplayReader):
+    """Gives the same slices as packs."""
+
+    def __init__(self, replay: Replay, symbols: Sequence[str]) -> None:
+        super().__init__(replay)
+        self._symbols = tuple(symbols)
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """Yield the packs of a task."""
+        packs = packer(self._symbols, self.replay.snapshot().interval)
+        return packs(super().read(partition))
 
 
 class Clock:

@@ -1,10 +1,11 @@
-"""The tables as Spark types: bars, the rows a source gives the operator, and the ledger."""
+"""The tables as Spark types: bars, the rows of a source, packs of them, and the ledger."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pyspark.sql.types import (
+    BinaryType,
     DataType,
     DoubleType,
     LongType,
@@ -58,7 +59,11 @@ STREAM = StructType(
         StructField(MARK, StringType(), nullable=False),
     ]
 )
-"""What every source gives the operator; see `MARKS`."""
+"""The rows of a source; see `MARKS`."""
+
+PACKED = "rows"
+PACKS = StructType([StructField(PACKED, BinaryType())])
+"""What the operator takes: many rows of STREAM in one; see `packing`."""
 
 
 def _ledger(types: Mapping[str, DataType]) -> StructType:

@@ -98,6 +98,14 @@ def test_lag_is_the_clock_s_distance_to_the_batch() -> None:
     assert progress_of(event(), Course(timeline(), Pace())).lag_seconds == 0.0
 
 
+def test_bars_of_a_replay_are_counted_by_its_offsets() -> None:
+    """Spark counts one pack; three slices of two bars each are six bars, in 0.3 seconds."""
+    batch = event(numInputRows=1)
+    progress = progress_of(batch, Course(timeline(), Pace()))
+    assert (progress.rows, progress.rows_per_second) == (6, 20.0)
+    assert progress_of(batch).rows == 1
+
+
 def test_observed_metrics_are_reported() -> None:
     """Orders, fills, the last equity in currency and the end come from the ledger itself."""
     observed = {"last_ts": 3 * MINUTE, "orders": 2, "fills": 1, "equity": 100012345, "ended": True}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadMaxFiles
 from pyspark.sql.streaming.query import StreamingQuery
 
-from streambt_spark.core.bars import FIELDS, Bars
+from streambt_spark.core.bars import FAULTS, FIELDS, Bars, Reason
+from streambt_spark.core.slices import Mark, Rows
 from streambt_spark.errors import ConfigError
 from streambt_spark.spark import replay as module
+from streambt_spark.spark import schemas
 from streambt_spark.spark.pace import Pace
-from streambt_spark.spark.replay import Replay, ReplayReader, Task, replay_rows
+from streambt_spark.spark.packing import from_bytes
+from streambt_spark.spark.replay import Replay, ReplayReader, Task, replay_packs, replay_rows
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, write_snapshot
 
 MINUTE = 60_000_000
@@ -86,6 +91,45 @@ def test_rows_equal_the_snapshot(
     batches, _ = run(replay_rows(spark, Replay(snapshot.path, slices_per_batch=size)), tmp_path)
     found = [row for batch in batches.values() for row in batch if row[0] is not None]
     assert found == expected_bars(bars)
+
+
+def test_packs_hold_the_same_rows(
+    spark: SparkSession, snapshot: Snapshot, bars: Bars, tmp_path: Path
+) -> None:
+    """As packs, the stream has the same bars and marks, batch by batch, in a few rows."""
+    replay, packs = Replay(snapshot.path, slices_per_batch=7), []
+    stream = replay_packs(spark, replay, ["C", "A"])
+    (
+        stream.writeStream.foreachBatch(lambda batch, _: packs.append(batch.collect()))
+        .option("checkpointLocation", str(tmp_path / "checkpoint"))
+        .trigger(availableNow=True)
+        .start()
+        .awaitTermination(120)
+    )
+    batches = [from_bytes(row[schemas.PACKED] for row in rows) for rows in packs if rows]
+    assert [int(rows.ts.max()) // MINUTE for rows in batches] == [6, 13, 20, 27, 29]
+    assert [(rows.mark == Mark.END).sum() for rows in batches] == [0, 0, 0, 0, 1]
+    assert [(rows.mark == Mark.HEARTBEAT).sum() for rows in batches] == [1] * 5
+    rows = Rows.concat(*batches)
+    rows = rows.where(rows.mark == Mark.BAR)
+    assert rows.ts.tolist() == bars.ts.tolist()
+    assert rows.close.tolist() == bars.close.tolist()
+    assert [(1, -1, 0)[code] for code in bars.code] == rows.code.tolist()
+    unknown = FAULTS.index(Reason.UNKNOWN_SYMBOL)
+    assert ((rows.fault == unknown) == (rows.code == -1)).all()
+
+
+def test_a_task_of_the_source_loads_no_pandas(snapshot: Snapshot) -> None:
+    """Each batch of a run may start a process for it, and pandas alone takes half a second."""
+    code = f"""if True:
+    import sys
+    from streambt_spark.spark.replay import PackingReader, Replay
+    reader = PackingReader(Replay({snapshot.path!r}), ["A"])
+    end = reader.latestOffset({{"slice": 0}}, reader.getDefaultReadLimit())
+    print(end, len(reader.partitions({{"slice": 0}}, end)), "pandas" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == f"{{'slice': {SLICES}}} 1 False\n", done.stderr
 
 
 def test_batches_hold_whole_slices_and_close_with_a_heartbeat(
@@ -267,7 +311,7 @@ def test_options_survive_the_trip_through_spark() -> None:
     ("options", "said"),
     [
         ({}, "needs the option path"),
-        ({"path": "x", "speed": "fast"}, "no number.*'fast'"),
+        ({"path": "x", "speed": "fast"}, "cannot be read: .*'fast'"),
         ({"path": "x", "slices_per_batch": "0"}, "slices_per_batch is 0"),
         ({"path": "x", "partitions": "-1"}, "partitions is -1"),
     ],
