@@ -117,9 +117,14 @@ def job_session(
     """Yield a session that reports to `sinks`; the kernels compile while it starts."""
     compiling = Thread(target=compile_kernels, daemon=True)
     compiling.start()
-    addresses = (*sources, job.ledger, job.checkpoint)
     with (
-        session(addresses=addresses, kafka=kafka, master=job.master, conf=job.conf()) as spark,
+        session(
+            addresses=(*sources, job.ledger, job.checkpoint),
+            kafka=kafka,
+            master=job.master,
+            conf=job.conf(),
+            keep_classes=True,
+        ) as spark,
         following(spark, sinks, course=course),
     ):
         compiling.join()

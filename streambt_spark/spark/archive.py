@@ -37,7 +37,7 @@ class ClassArchive:
     def of(cls, java: Java, jars: Sequence[Path], cache: Path) -> ClassArchive:
         """Return the archive's place in the cache folder, whether it is there or not."""
         stats = ((str(jar), jar.stat()) for jar in sorted(jars))
-        lines = [f"{jar} {stat.st_size} {stat.st_mtime_ns}" for jar, stat in stats]
+        lines = [f"{jar} {stat.st_size} {int(stat.st_mtime)}" for jar, stat in stats]
         identity = "\n".join((str(java.path.resolve()), java.version, *lines))
         return cls(cache / f"classes-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.jsa")
 
@@ -53,13 +53,13 @@ class ClassArchive:
     def options(self, *, writable: bool) -> list[str]:
         """Return the JVM's options: to start with the archive or, where there is none, to write it.
 
-        `writable` says that no other jars are on the class path, so that it can be written.
+        `writable` says that it may be written: the JVM runs a whole job, with no other jars.
         """
         if self.complete:
             with suppress(OSError):
                 os.utime(self.path)  # it is in use: others go first
             return [f'"-XX:SharedArchiveFile={self.path}"', _QUIET]
-        if not writable:
+        if not writable or not os.access(self.path.parent, os.W_OK):
             return []
         self._make_room()
         return [f'"{WRITE}={self.path}"', _QUIET]

@@ -87,13 +87,15 @@ def session(
     kafka: bool = False,
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
+    keep_classes: bool = False,
 ) -> Iterator[SparkSession]:
     """Yield the active session, or a new one that is stopped at the end.
 
     A new session has the jars that the `addresses` of its tables need: Delta always, S3A for s3a://
     and, with `kafka`, Spark's Kafka source. The master is `master`, else SPARK_MASTER, else Spark's
     own configuration, else local[*]. S3's endpoint, region and credentials come from the AWS_*
-    variables of the environment alone, and must be there before the session starts.
+    variables of the environment alone, and must be there before the session starts. With
+    `keep_classes`, meant for a whole job, a first JVM writes its classes to the cache as it ends.
 
     Raises JavaMissing without Java 17 or 21, SetupError where jars or Spark itself cannot be had.
     """
@@ -101,7 +103,10 @@ def session(
     if active is not None:
         yield active
         return
-    spark = _start(app, tuple(addresses), kafka, master, dict(conf or {}))
+    addresses = tuple(addresses)
+    settings = {"spark.app.name": app, **SETTINGS, **_s3a(addresses)}
+    packages = coordinates(addresses, kafka=kafka)
+    spark = _start(settings, packages, master, dict(conf or {}), keep_classes=keep_classes)
     try:
         yield spark
     finally:
@@ -117,32 +122,37 @@ def _active() -> SparkSession | None:
 
 
 def _start(
-    app: str, addresses: tuple[str, ...], kafka: bool, master: str | None, conf: dict[str, str]
+    settings: dict[str, str],
+    packages: tuple[str, ...],
+    master: str | None,
+    conf: Mapping[str, str],
+    *,
+    keep_classes: bool,
 ) -> SparkSession:
     for name in _CONTEXT_LOGGERS:  # they print an exception's stack that is raised anyway
         PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
-    packages = coordinates(addresses, kafka=kafka)
-    settings = {"spark.app.name": app, **SETTINGS, **_s3a(addresses)}
     master = master or conf.get("spark.master") or os.environ.get("SPARK_MASTER")
     if master:
-        settings["spark.master"] = master
+        settings |= {"spark.master": master}
     if "PYSPARK_GATEWAY_PORT" in os.environ:
-        return _build(_unless_submitted(settings) | conf)
+        return _build({**_unless_submitted(settings), **conf})
     java = java_version()
     jars: tuple[Path, ...] = ()
     if _is_local(master):
         base = class_path((DELTA,), java.path)
         jars = (*base, *(jar for jar in class_path(packages, java.path) if jar not in base))
         archive = ClassArchive.of(java, [*spark_jars().glob("*.jar"), *base], cache_dir())
-        settings |= _local_settings(jars, archive.options(writable=jars == base))
+        options = archive.options(writable=keep_classes and jars == base)
+        settings |= _local_settings(jars, options)
     else:
         settings |= {
             "spark.jars.packages": ",".join(packages),
             "spark.jars.excludes": ",".join(EXCLUDED),
             "spark.jars.ivySettings": str(IVY_SETTINGS),
         }
-    _launch(settings | conf, frozenset(jars), java)
-    return _build(settings | conf)
+    settings |= conf
+    _launch(settings, frozenset(jars), java)
+    return _build(settings)
 
 
 def _unless_submitted(settings: Mapping[str, str]) -> dict[str, str]:

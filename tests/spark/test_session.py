@@ -221,7 +221,8 @@ def test_the_first_jvm_keeps_its_classes_for_the_next(tmp_path: Path) -> None:
     code = """if True:
     import sys
     from streambt_spark.spark.session import session
-    with session(master="local[1]", kafka="kafka" in sys.argv) as spark:
+    kafka = "kafka" in sys.argv
+    with session(master="local[1]", kafka=kafka, keep_classes=True) as spark:
         assert spark.range(3).count() == 3
     """
     log = tmp_path / "classes.log"

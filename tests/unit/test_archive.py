@@ -43,6 +43,14 @@ def test_other_jars_use_it_but_do_not_write_it(jar: Path) -> None:
     assert archive(jar).options(writable=False) == []
 
 
+def test_a_cache_that_cannot_be_written_is_left_alone(
+    jar: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an image the cache may be read-only."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert archive(jar).options(writable=True) == []
+
+
 def test_another_java_or_jar_has_another(jar: Path) -> None:
     """An update does not meet the archive of what it replaced."""
     before = archive(jar)
