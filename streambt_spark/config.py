@@ -297,7 +297,7 @@ class Loaded:
 
 def _plain(value: object) -> str:
     if isinstance(value, SecretStr):
-        value = mask(value.get_secret_value())
+        value = mask("".join(value.get_secret_value().split()))  # a password may hold a space
     value = list(value) if isinstance(value, tuple) else value
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
     return text.removesuffix("\n").removesuffix("\n...")

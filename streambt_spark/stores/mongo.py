@@ -37,6 +37,7 @@ from tenacity import (
 
 from streambt_spark.core.bars import FIELDS, SYMBOL, Bars, interval_us
 from streambt_spark.errors import ConfigError, DataError, StoreError, StoreUnavailable
+from streambt_spark.masking import MASK, mask, slash_in_login
 from streambt_spark.stores.intake import Checked, Counts
 from streambt_spark.stores.tables import BAR_SCHEMA, TIMESTAMP
 
@@ -70,10 +71,12 @@ class BarStore:
 
     def __init__(self, address: str, database: str = "streambt", *, timeout: float = 20.0) -> None:
         self._timeout = timeout
-        self._shown = mask(address)
+        self._shown = mask("".join(address.split()))  # a password may hold a space
         self._secret = _password(address)
         milliseconds = max(int(timeout * 1000 / 4), 100)
         try:
+            if slash_in_login(address):
+                raise InvalidURI("a / in the user or password must be written %2F")
             self._client: MongoClient[Document] = MongoClient(
                 address,
                 serverSelectionTimeoutMS=milliseconds,
@@ -353,15 +356,11 @@ class BarStore:
 
     def _clean(self, error: object) -> str:
         text = " ".join(str(error).split()).partition(" (configured timeouts")[0][:300]
-        return text.replace(self._secret, "***") if self._secret else text
-
-
-def mask(address: str) -> str:
-    """Return an address without its password."""
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", address)
+        return text.replace(self._secret, MASK) if self._secret else text
 
 
 def _password(address: str) -> str:
+    """Return the password of an address that has no / in its login."""
     match = re.search(r"://[^:/@]*:([^/]*)@", address)
     return unquote(match[1]) if match else ""
 

@@ -173,7 +173,7 @@ def test_an_unreachable_server_ends_in_time_and_without_the_password() -> None:
     """Retries are bounded, and the message shows the address masked."""
     address = f"mongodb://joe:canary%40pass@127.0.0.1:{free_port()}"
     began = time.monotonic()
-    with pytest.raises(StoreUnavailable, match=r"joe:\*\*\*@127") as caught:
+    with pytest.raises(StoreUnavailable, match=r"mongodb://\*\*\*@127") as caught:
         BarStore(address, timeout=1).__enter__()
     assert time.monotonic() - began < 10
     assert "canary" not in str(caught.value)
@@ -191,7 +191,24 @@ def test_an_address_that_is_none_is_a_config_error() -> None:
     """A malformed address is refused at once."""
     with pytest.raises(ConfigError, match="not understood"):
         BarStore("http://joe:canary@host")
-    assert mask("mongodb://joe:a:b@h/?x") == "mongodb://joe:***@h/?x"
+
+
+@pytest.mark.parametrize("login", ["joe:canary/4711", "joe:1234/canary", "joe:1234/4711/canary"])
+def test_a_slash_in_a_login_is_refused_without_it(login: str) -> None:
+    """pymongo would take the login for a host and a database, and quote the password."""
+    with pytest.raises(ConfigError) as caught:
+        BarStore(f"mongodb://{login}@host/")
+    assert str(caught.value) == (
+        "MongoDB address mongodb://***@host/ is not understood: a / in the user or password must "
+        "be written %2F; write mongodb://host:27017"
+    )
+
+
+def test_a_space_in_a_login_is_masked_too() -> None:
+    """pymongo takes such an address; the message ends the login at the last @ all the same."""
+    with pytest.raises(StoreUnavailable, match=r"MongoDB at mongodb://\*\*\*@127") as caught:
+        BarStore(f"mongodb://joe:canary 4711@127.0.0.1:{free_port()}", timeout=1).__enter__()
+    assert "canary" not in str(caught.value)
 
 
 def test_a_killed_ingest_is_completed_by_the_next(mongod: str, store: BarStore) -> None:

@@ -129,3 +129,25 @@ def test_doctor_looks_at_servers(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "MongoDB 127.0.0.1" in out
     assert "hunter22" not in out
+
+
+@pytest.mark.parametrize(
+    ("address", "shown", "cause"),
+    [
+        (
+            "mongodb://user:pa/ss@h",
+            "mongodb://***@h",
+            "a / in the user or password must be written %2F",
+        ),
+        ("mongodb://h:99999", "mongodb://h:99999", "Port must be an integer between 0 and 65535"),
+    ],
+)
+def test_doctor_refuses_an_address_it_cannot_read(
+    address: str, shown: str, cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A malformed address is one line, without its login."""
+    assert _run(["doctor", "--mongo", address]) == 2
+    assert capsys.readouterr().err == (
+        f"streambt: MongoDB address {shown} is not understood: {cause}; "
+        "write mongodb://host:27017\n"
+    )

@@ -162,6 +162,8 @@ def test_fields_are_unique_and_documented() -> None:
     [
         ("mongodb://u:p@h:1/db", "mongodb://***@h:1/db"),
         ("mongodb://u:p@ss@h/db", "mongodb://***@h/db"),
+        ("mongodb://u:p/s'w\"d@h/ a@b.c", "mongodb://***@h/ a@b.c"),
+        ("no s3://u/p here, ask me@b.c", "no s3://u/p here, ask me@b.c"),
         ("see http://h/path?token=abc&x=1", "see http://h/path?token=***&x=1"),
         ('{"secretKey": "abc"}', '{"secretKey": ***}'),
         ("aws_secret_access_key = abc def", "aws_secret_access_key = *** def"),
@@ -178,3 +180,24 @@ def test_masks_values_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-4711")
     monkeypatch.setenv("STREAMBT_MONGO_ADDRESS", "mongodb://me:hunter22@h")
     assert mask("denied for canary-4711 and hunter22") == "denied for *** and ***"
+
+
+def test_masks_keys_with_a_slash_but_no_paths(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A key of AWS may hold a /; the place of a secret is none."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "one").touch()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtn/K7MDENG")
+    monkeypatch.setenv("STREAMBT_MONGO_ADDRESS", "mongodb://me:hun/ter22@h")
+    for number, path in enumerate(("/run/pass", "~/.pass", "./pass", "keys/one")):
+        monkeypatch.setenv(f"TOKEN_{number}", path)
+    text = "/run/pass ~/.pass ./pass keys/one"
+    assert mask(f"wJalrXUtn/K7MDENG hun/ter22 {text}") == f"*** *** {text}"
+
+
+def test_show_masks_a_password_with_a_slash() -> None:
+    """--show-config prints an address without its login, escaped or not."""
+    text = load({"address": "mongodb://user:pa/ssw0rd@h/"}).text
+    (line,) = [line for line in text.splitlines() if "address" in line]
+    assert line.split("#")[0].strip() == "address: mongodb://***@h/"
