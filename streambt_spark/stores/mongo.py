@@ -276,9 +276,17 @@ class BarStore:
         old: list[Document] = []
         new: list[tuple[int | None, Document]] = []
         counts = Counts()
+        past = self._past(
+            {
+                key: stored[key]["revision"]
+                for key, rows in chains.items()
+                if len(set(rows)) > 1 and key in stored and _row(stored[key]) == rows[-1]
+            },
+            interval,
+        )
         for key, rows in chains.items():
             current = stored.get(key)
-            history, revised = _history(key, interval, rows, current)
+            history, revised = _history(key, interval, rows, current, past.get(key, ()))
             base = None if current is None else int(current["revision"])
             if history and history[-1] is not current:
                 new.append((base, history.pop()))
@@ -291,6 +299,21 @@ class BarStore:
         self._replace(new)
         self._verify([document for _, document in new], interval)
         return counts
+
+    def _past(self, current: Mapping[_Key, int], interval: str) -> dict[_Key, list[_Row]]:
+        """Return what bars were before their current revisions."""
+        if not current:
+            return {}
+        query = _query(interval, {symbol for symbol, _ in current}, None, None)
+        query["ts"] = {"$in": sorted({ts for _, ts in current})}
+        old = self.collection("bar_revisions")
+        past: dict[_Key, list[_Row]] = {}
+        for document in self.attempt(lambda: list(old.find(query))):
+            key = (document["symbol"], document["ts"])
+            # A crash leaves later ones, which the same ingest has yet to complete.
+            if document["revision"] < current.get(key, 0):
+                past.setdefault(key, []).append(_row(document))
+        return past
 
     def _keep(self, documents: Collection[Document]) -> None:
         names = ("symbol", "interval", "ts", "revision")
@@ -419,14 +442,15 @@ def _document(key: _Key, interval: str, row: _Row, revision: int) -> Document:
 
 
 def _history(
-    key: _Key, interval: str, rows: list[_Row], current: Document | None
+    key: _Key, interval: str, rows: list[_Row], current: Document | None, past: Iterable[_Row]
 ) -> tuple[list[Document], int]:
     """Return a bar's states from the stored one on, the last being the new one; and revisions.
 
-    Where the last of the rows is what is stored, all of them were seen before.
+    Where the last of the rows is what is stored, and it or the past has the others, all of them
+    were seen before.
     """
     states = [] if current is None else [current]
-    if current is not None and _row(current) == rows[-1]:
+    if current is not None and _row(current) == rows[-1] and {rows[-1], *past}.issuperset(rows):
         return states, 0
     revised = 0
     for row in rows:

@@ -17,7 +17,7 @@ from streambt_spark.stores import mongo
 from streambt_spark.stores.embedded import free_port
 from streambt_spark.stores.generator import generate
 from streambt_spark.stores.intake import Counts, check_source, intake
-from streambt_spark.stores.mongo import BarStore, mask
+from streambt_spark.stores.mongo import BarStore
 from streambt_spark.stores.tables import bars_to_table, table_to_bars
 
 pytestmark = pytest.mark.store
@@ -94,6 +94,24 @@ def test_revisions_inside_a_source_are_kept_and_safe_to_repeat(store: BarStore) 
     assert (closes(store), past(store)) == ([4, 2], [(0, 2), (1, 3)])
     assert put(store, *rows) == Counts(read=5, duplicate=5)
     assert (closes(store), past(store)) == ([4, 2], [(0, 2), (1, 3)])
+
+
+def test_an_unseen_row_before_the_stored_one_is_kept_once(store: BarStore) -> None:
+    """With 2 stored, 3 then 2 are two revisions the first time and duplicates afterwards."""
+    put(store, row())
+    rows = [row(close=3), row(close=2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BarStore, "_replace", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            put(store, *rows)
+    assert put(store, *rows) == Counts(read=2, accepted=2, revised=2)
+    assert (closes(store), past(store)) == ([2], [(0, 2), (1, 3)])
+    assert put(store, *rows) == Counts(read=2, duplicate=2)
+    assert (closes(store), past(store)) == ([2], [(0, 2), (1, 3)])
+    again = [row(close=2), row(close=4), row(close=2)]
+    assert put(store, *again) == Counts(read=3, accepted=2, duplicate=1, revised=2)
+    assert put(store, *again) == Counts(read=3, duplicate=3)
+    assert put(store, *rows, *again) == Counts(read=5, duplicate=5)
 
 
 def test_a_crash_between_the_two_writes_of_a_revision_loses_nothing(store: BarStore) -> None:
