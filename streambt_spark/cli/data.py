@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,6 +53,7 @@ def ingest(
     if show_config:
         typer.echo(loaded.text)
         return
+    look_at_bars(loaded.settings)
     with open_store(loaded.settings) as store:
         counts = ingest_file(store, loaded.settings)
     typer.echo(told(counts))
@@ -107,20 +108,28 @@ def open_store(settings: Settings) -> Iterator[BarStore]:
         yield store
 
 
+def look_at_bars(settings: Settings) -> None:
+    """Read the start of --bars; raises what is wrong with it before a store is opened for it."""
+    from streambt_spark.stores.sources import read_source
+
+    next(read_source(settings.data.bars or "", **_reading(settings)))
+
+
 def ingest_file(store: BarStore, settings: Settings) -> Counts:
     """Store the rows of --bars and return what became of them."""
     from streambt_spark.stores.intake import check_source
 
+    return store.ingest(check_source(settings.data.bars or "", **_reading(settings)))
+
+
+def _reading(settings: Settings) -> dict[str, Any]:
     data = settings.data
-    return store.ingest(
-        check_source(
-            data.bars or "",
-            interval=interval_of(settings),
-            columns=data.columns,
-            tz=data.tz,
-            symbols=data.symbols or None,
-        )
-    )
+    return {
+        "interval": interval_of(settings),
+        "columns": data.columns,
+        "tz": data.tz,
+        "symbols": data.symbols or None,
+    }
 
 
 def export_snapshot(store: BarStore, settings: Settings, target: str) -> Snapshot:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from streambt_spark.cli import options as opt
-from streambt_spark.errors import OutputError, RunError, SetupError
+from streambt_spark.errors import ConfigError, OutputError, RunError, SetupError
 
 if TYPE_CHECKING:
     from streambt_spark.config import Settings
@@ -47,12 +47,18 @@ def demo(
 ) -> None:
     """Ingest, export, run on Spark and locally, report; over generated bars, or --bars."""
     given = {k: v for k, v in locals().items() if k != "profile"}
+    from streambt_spark.cli.data import look_at_bars
     from streambt_spark.config import load
     from streambt_spark.spark.java import java_version
 
     settings = load(given, profile, DEFAULTS | {"strategy": str(example(STRATEGY))}).settings
+    if settings.data.bars is not None:
+        look_at_bars(settings)
     java_version()
     folder = Path(settings.run.out or "").absolute()
+    bars = settings.data.bars
+    if bars is not None and Path(bars).absolute().is_relative_to(folder):
+        raise ConfigError(f"--bars {bars} is in {folder}, which the demo makes anew; move it away")
     _renew(folder)
     if settings.data.bars is None:
         settings = _with(settings, "data", bars=str(_generate(folder, settings)))

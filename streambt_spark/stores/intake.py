@@ -139,7 +139,7 @@ def check_source(
     read, valid, timed, where = 0, 0, False, ""
     reasons: dict[str, int] = {}
     seen: set[str] = set()
-    example = ""
+    example = step = ""
     for raw in read_source(
         source, interval=interval, columns=columns, tz=tz, symbol=symbol, symbols=wanted
     ):
@@ -152,8 +152,9 @@ def check_source(
         for item in pc.value_counts(checked.quarantine["reason"]).to_pylist():
             reasons[item["values"]] = reasons.get(item["values"], 0) + item["counts"]
         example = example or _first_time(raw)
+        step = step or _off_grid(checked)
         yield checked
-    _verdict(where, read, valid, timed, reasons, example, wanted, seen)
+    _verdict(where, read, valid, timed, reasons, example, step or "check the file", wanted, seen)
 
 
 def check(raw: RawBatch) -> Checked:
@@ -232,6 +233,7 @@ def _verdict(
     timed: bool,
     reasons: Mapping[str, int],
     example: str,
+    step: str,
     wanted: list[str] | None,
     seen: set[str],
 ) -> None:
@@ -243,11 +245,26 @@ def _verdict(
     if not valid:
         found = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "no rows"
         of = f" of {', '.join(wanted)}" if wanted else ""
-        raise NoData(f"{where} has no valid bar{of} (of {read} rows: {found}); check the file")
+        raise NoData(f"{where} has no valid bar{of} (of {read} rows: {found}); {step}")
     absent = [name for name in wanted or () if name not in seen]
     if absent:
         hint = did_you_mean(absent[0], seen)
         raise NoData(f"{where} has no bar of {', '.join(absent)}{hint}; it has {sorted(seen)}")
+
+
+def _off_grid(checked: Checked) -> str:
+    """Return what to do about the first time off the interval's grid; empty where there is none."""
+    refused = checked.quarantine
+    times = refused.filter(pc.equal(refused["reason"], str(Reason.OFF_GRID)))["ts"]
+    if not len(times):
+        return ""
+    first = np.datetime64(times[0].cast(pa.int64()).as_py(), "us")
+    found = np.datetime_as_string(first, unit="auto")
+    return (
+        f"times must be multiples of the interval {checked.bars.interval} from 1970-01-01T00:00Z, "
+        f"found {found}Z: give a shorter --interval, such as 30m for hourly "
+        "bars from 09:30, or bars on the grid"
+    )
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

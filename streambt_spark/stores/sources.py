@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -81,6 +82,7 @@ def read_source(
     for table, bad in _tables(source, where):
         if mapping is None:
             mapping = match_columns(table.column_names, columns, symbol=symbol, where=where)
+            _each_once([n for n in table.column_names if n in mapping.values()], where)
         lost = np.array([number for number, _ in bad], np.int64)
         row = _numbers(start, table.num_rows, lost)
         start += table.num_rows + len(lost)
@@ -133,6 +135,7 @@ _Bad = list[tuple[int, str]]
 
 def _tables(source: Source, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
     if isinstance(source, pd.DataFrame):
+        _each_once([*source.columns, *(n for n in source.index.names if n is not None)], where)
         return _sliced(frame_to_table(source))
     if isinstance(source, pa.Table):
         return _sliced(source)
@@ -144,6 +147,14 @@ def _tables(source: Source, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
         f"bars of type {type(source).__name__} are not understood; give a path, a pandas "
         "DataFrame, a list of dicts or a pyarrow Table"
     )
+
+
+def _each_once(names: list[Any], where: str) -> None:
+    if repeated := [str(name) for name, times in Counter(names).items() if times > 1]:
+        raise BadColumns(
+            f"{where} repeats the column {', '.join(repeated)}; expected each column once: rename "
+            "or remove the others"
+        )
 
 
 def _sliced(table: pa.Table) -> Iterator[tuple[pa.Table, _Bad]]:

@@ -192,6 +192,34 @@ def test_a_source_without_symbols_takes_the_one_given() -> None:
         intake(rows, interval="1m")
 
 
+def test_a_repeated_column_is_named(tmp_path: Path) -> None:
+    """A column that is there twice is refused by name in a CSV file, a table and a frame."""
+    text = "symbol,ts,open,high,low,close,close,volume\nA,2020-01-02T12:00Z,1,2,1,2,2,10\n"
+    (tmp_path / "bars.csv").write_text(text)
+    frame = pd.DataFrame([row()])
+    frame.insert(0, "close", 2, allow_duplicates=True)
+    table = pa.Table.from_pandas(pd.DataFrame([row()])).append_column("close", pa.array([2]))
+    indexed = pd.DataFrame([row()], index=pd.Index([1], name="ts"))
+    for source, found in (
+        (tmp_path / "bars.csv", f"{tmp_path}/bars.csv repeats the column close"),
+        (table, "the table repeats the column close"),
+        (frame, "the frame repeats the column close"),
+        (indexed, "the frame repeats the column ts"),
+    ):
+        with pytest.raises(BadColumns) as caught:
+            intake(source, interval="1m")
+        assert str(caught.value) == (
+            f"{found}; expected each column once: rename or remove the others"
+        )
+
+
+def test_a_repeated_column_that_is_not_read_does_not_matter(tmp_path: Path) -> None:
+    """Empty cells at the end of each line are columns without a name."""
+    path = tmp_path / "bars.csv"
+    path.write_text(f"{HEADER[:-1]},,\nA,2020-01-02T12:00Z,1,2,1,2,10,,\nA,x,1,2,1,2,10,,\n")
+    assert intake(path, interval="1m").counts == Counts(read=2, accepted=1, rejected=1)
+
+
 @pytest.mark.parametrize(
     ("source", "error", "text"),
     [
@@ -211,6 +239,19 @@ def test_a_useless_source_is_one_named_error(
         intake(source, interval="1m")
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_bars_off_the_grid_are_told_what_to_do() -> None:
+    """The message has the interval, the first time that is no multiple of it, and the way out."""
+    hours = [row(ts="2020-01-02T13:30Z"), row(ts="2020-01-02T14:30Z"), row(close="x")]
+    with pytest.raises(NoData) as caught:
+        intake(hours, interval="1h")
+    assert str(caught.value) == (
+        "the list has no valid bar (of 3 rows: 2 off_grid, 1 bad_number); times must be multiples "
+        "of the interval 1h from 1970-01-01T00:00Z, found 2020-01-02T13:30Z: give a shorter "
+        "--interval, such as 30m for hourly bars from 09:30, or bars on the grid"
+    )
+    assert intake(hours, interval="30m").counts == Counts(read=3, accepted=2, rejected=1)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", HEADER.encode()])
