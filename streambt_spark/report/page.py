@@ -191,7 +191,7 @@ def _facts(data: ReportData, ts: pd.DatetimeIndex) -> list[tuple[str, str]]:
     run = data.manifest
     start = run.get("start") or (ts[0] if len(ts) else None)
     end = run.get("end") or (ts[-1] if len(ts) else None)
-    bars = run.get("bars") or (None if data.prices is None else len(data.prices))
+    bars = _mapping(run, "bars").get("rows") or (None if data.prices is None else len(data.prices))
     symbols = [] if data.prices is None else sorted(data.prices["symbol"].unique())
     return [
         ("Data", f"{text.moment(start)} to {text.moment(end)}"),

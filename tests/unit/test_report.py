@@ -143,6 +143,13 @@ def test_shows_the_run(tmp_path: Path) -> None:
     assert "All 3, the latest first." in html
 
 
+def test_shows_the_bars_of_the_manifest(tmp_path: Path) -> None:
+    """The number of bars is what the run read, or of the prices where the manifest has none."""
+    told = report(manifest={"bars": {"rows": 29_245, "digest": "d" * 64}}, prices=None)
+    for data, bars in ((told, "29,245"), (report(), "6")):
+        assert f"<dt>Bars</dt><dd>{bars}</dd>" in written(data, tmp_path)
+
+
 @pytest.mark.parametrize("prices", [True, False])
 def test_without_trades(tmp_path: Path, prices: bool) -> None:
     """A run that never traded has a report that says so, with and without prices."""
