@@ -64,11 +64,7 @@ FAULTS: tuple[Reason | None, ...] = (None, *Reason)
 
 
 def fault_codes(
-    ts: NDArray[np.int64],
-    fields: Mapping[str, NDArray[np.float64]],
-    interval: str,
-    *,
-    allow_non_positive: bool = False,
+    ts: NDArray[np.int64], fields: Mapping[str, NDArray[np.float64]], interval: str
 ) -> NDArray[np.int8]:
     """Return for every row a code into FAULTS, 0 where the bar is valid.
 
@@ -82,13 +78,12 @@ def fault_codes(
         finite = np.isfinite(o + h + low + c + v)
         rules = [
             (Reason.NOT_FINITE, ~finite),
+            (Reason.NON_POSITIVE_PRICE, ~((low > 0) & (o > 0) & (c > 0) & (h > 0))),
             (Reason.LOW_ABOVE_BODY, (low > o) | (low > c)),
             (Reason.HIGH_BELOW_BODY, (h < o) | (h < c)),
             (Reason.NEGATIVE_VOLUME, v < 0),
             (Reason.OFF_GRID, ts % interval_us(interval) != 0),
         ]
-        if not allow_non_positive:
-            rules.insert(1, (Reason.NON_POSITIVE_PRICE, ~((low > 0) & (o > 0) & (c > 0) & (h > 0))))
     for reason, broken in reversed(rules):
         if broken.any():
             codes[broken] = FAULTS.index(reason)
