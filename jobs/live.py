@@ -1,7 +1,8 @@
 """Trade a strategy on live bars from Kafka.
 
     spark-submit --properties-file conf/spark-defaults.conf \\
-        jobs/live.py STRATEGY.py --topic bars --out DIR
+        jobs/live.py STRATEGY.py --bootstrap HOST:9092 --topic bars \\
+        --symbols AAPL,SPY --interval 1m --out DIR
 
 The options are those of `streambt live --help`;
 they can come from the environment or a profile too.

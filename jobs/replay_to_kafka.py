@@ -1,7 +1,7 @@
 """Send a snapshot's bars to a Kafka topic at a given rate.
 
     spark-submit --properties-file conf/spark-defaults.conf \\
-        jobs/replay_to_kafka.py --snapshot ADDRESS --topic bars
+        jobs/replay_to_kafka.py --snapshot ADDRESS --bootstrap HOST:9092 --topic bars
 
 The options are those of `streambt replay-to-kafka --help`;
 they can come from the environment or a profile too.

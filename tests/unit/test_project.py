@@ -98,6 +98,25 @@ def test_compose_holds_no_secret() -> None:
                 assert re.search(r"\$\{\w+:\?", str(value)), f"{name}: {variable}"
 
 
+def test_compose_starts_all_services() -> None:
+    """A plain `up` starts the stores and the job, as the README says."""
+    assert [name for name, service in SERVICES if "profiles" in service] == []
+    assert {name for name, _ in SERVICES} == {"mongo", "s3", "kafka", "spark"}
+
+
+@pytest.mark.parametrize(
+    ("job", "options"),
+    [
+        ("live", ["--bootstrap", "--topic", "--symbols", "--interval", "--out"]),
+        ("replay_to_kafka", ["--snapshot", "--bootstrap", "--topic"]),
+    ],
+)
+def test_a_job_shows_every_option_it_needs(job: str, options: list[str]) -> None:
+    """The command in a job's docstring has what it cannot do without."""
+    text = (ROOT / "jobs" / f"{job}.py").read_text().partition("The options are")[0]
+    assert [o for o in re.findall(r"--[a-z-]+", text) if o != "--properties-file"] == options
+
+
 def test_image_runs_as_a_user() -> None:
     """The image ends as a numbered user that is not root, so an orchestrator can check it."""
     users = re.findall(r"^USER (.+)$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
