@@ -109,9 +109,10 @@ class Snapshot:
             n for n in BAR_SCHEMA.names if n in names or n == "ts" or (wanted and n == "symbol")
         ]
         root = Location.of(self.path)
-        for file in _load(self.path, self.format, self.version)[1]:
+        for file in _files(self.path, self.format, self.version, self.digest):
             if file.min_ts < high and file.max_ts >= low:
-                for batch in _read_file(root, file, low, high, wanted, needed):
+                footer = _footer(root, file, self.digest)
+                for batch in _read_file(root / file.path, footer, low, high, wanted, needed):
                     yield _shape(batch, names, dictionary)
 
     def table(self) -> pa.Table:
@@ -186,17 +187,25 @@ def open_snapshot(path: str | os.PathLike[str], version: int | None = None) -> S
         raise SourceNotFound(
             f"no snapshot at {root.text}; write one with streambt export, or check the path"
         )
-    meta, _ = _load(root.text, form, version or 0)
+    meta, _ = manifest.load(root, form, version or 0)
     values = {**meta, "symbols": tuple(meta["symbols"])}
     return Snapshot(path=root.text, format=form, version=version or 0, **values)
 
 
+# What is kept is kept by the digest: other bars may come to the same path later.
+
+
 @lru_cache(maxsize=64)
-def _load(path: str, form: str, version: int) -> tuple[dict[str, Any], tuple[DataFile, ...]]:
-    return manifest.load(Location.of(path), form, version)
+def _files(path: str, form: str, version: int, digest: str) -> tuple[DataFile, ...]:
+    meta, files = manifest.load(Location.of(path), form, version)
+    if meta["digest"] != digest:
+        raise DataError(f"snapshot {path} was replaced by other bars; open it again")
+    return files
 
 
 def _claim(root: Location) -> None:
+    _files.cache_clear()
+    _footer.cache_clear()
     if form := manifest.committed(root):
         raise OutputError(f"{root.text} already holds a {form} snapshot; choose another path")
     names = root.names()
@@ -253,10 +262,14 @@ class _Checker:
         }
 
 
+Footer = tuple[pq.FileMetaData, tuple[tuple[int, int], ...]]
+"""A file's metadata, and the first and last time of each of its row groups."""
+
+
 @lru_cache(maxsize=256)
-def _footer(path: str) -> tuple[pq.FileMetaData, tuple[tuple[int, int], ...]]:
-    place = Location.of(path)
-    with place.filesystem.open_input_file(place.key) as source:
+def _footer(root: Location, file: DataFile, _digest: str) -> Footer:
+    place = root / file.path
+    with place.guard("read"), place.filesystem.open_input_file(place.key) as source:
         footer = pq.read_metadata(source)
     at = footer.schema.names.index("ts")
     ranges = []
@@ -267,16 +280,15 @@ def _footer(path: str) -> tuple[pq.FileMetaData, tuple[tuple[int, int], ...]]:
 
 
 def _read_file(
-    root: Location,
-    file: DataFile,
+    place: Location,
+    footer: Footer,
     low: int,
     high: int,
     symbols: Sequence[str] | None,
     columns: Sequence[str],
 ) -> Iterator[pa.RecordBatch]:
-    place = root / file.path
+    metadata, ranges = footer
     with place.guard("read"):
-        footer, ranges = _footer(place.text)
         groups = [i for i, (first, last) in enumerate(ranges) if first < high and last >= low]
         if not groups:
             return
@@ -284,9 +296,9 @@ def _read_file(
         with place.filesystem.open_input_file(place.key) as source:
             reader = pq.ParquetFile(
                 source,
-                metadata=footer,
+                metadata=metadata,
                 read_dictionary=["symbol", "interval"],
-                pre_buffer=root.remote,
+                pre_buffer=place.remote,
             )
             for batch in reader.iter_batches(_READ_ROWS, groups, list(columns)):
                 kept = batch if inside else _within(batch, low, high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,22 @@ def test_a_snapshot_holds_its_bars_and_says_so(tmp_path: Path, bars: Bars, form:
     assert (snapshot.min_ts, snapshot.max_ts) == (bars.ts.min(), bars.ts.max())
     assert snapshot.table().schema.equals(BAR_SCHEMA)
     assert snapshot.slices().tolist() == np.unique(bars.ts).tolist()
+
+
+def test_other_bars_at_the_same_path_are_other_bars(
+    tmp_path: Path, bars: Bars, form: Format
+) -> None:
+    """In one process a folder may be deleted and written anew; the old snapshot then says so."""
+    path = tmp_path / "s"
+    old = write_snapshot(bars_to_batches(bars), path, interval="1m", format=form)
+    assert keys(old.read()) == keys(iter(bars_to_batches(bars)))
+    shutil.rmtree(path)
+    fewer = bars.take(slice(0, 7))
+    new = write_snapshot(bars_to_batches(fewer), path, interval="1m", format=form)
+    assert (new.rows, new.digest) == (7, fewer.digest())
+    assert keys(new.read()) == keys(iter(bars_to_batches(fewer)))
+    with pytest.raises(DataError, match="replaced by other bars"):
+        list(old.read())
 
 
 def test_a_delta_snapshot_is_a_delta_table(tmp_path: Path, bars: Bars) -> None:
