@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +20,7 @@ from streambt_spark.engines import local
 from streambt_spark.engines.result import Result
 from streambt_spark.engines.tables import ledger_table
 from streambt_spark.errors import BadParameter, ConfigError, GraphError
-from streambt_spark.stores.intake import intake
+from streambt_spark.stores.intake import Intake, intake
 from streambt_spark.stores.lake import Snapshot
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Universe:
         interval_us(self.interval)
         if not self.symbols:
             raise ConfigError("a live universe needs its symbols, such as AAPL,SPY")
-        object.__setattr__(self, "symbols", tuple(sorted(set(self.symbols))))
+        symbols = {symbol.strip().upper() for symbol in self.symbols}  # as everywhere they come in
+        object.__setattr__(self, "symbols", tuple(sorted(symbols)))
 
 
 class Cerebro:
@@ -56,6 +57,7 @@ class Cerebro:
     def __init__(self, broker: Broker | None = None, *, calendar: str | None = None) -> None:
         self.broker = broker or Broker()
         self.data: Bars | Snapshot | Universe | None = None
+        self._intake: Intake | None = None
         self._calendar = calendar
         self._graph = Graph()
         self._lanes: dict[str, plans.Lane] = {}
@@ -73,13 +75,15 @@ class Cerebro:
 
         `bars` is a file (CSV, CSV.gz, Parquet), a pandas frame, a list of dicts, an Arrow table,
         Bars, a Snapshot, or the Universe of a live stream; the other arguments tell how to read a
-        file, frame, list or table, see `stores.intake`. Invalid rows are left out. Raises DataError
-        for what cannot be read, BadParameter where there is data already.
+        file, frame, list or table, see `stores.intake`. Invalid rows are in the result's
+        `quarantine`. Raises DataError for what cannot be read, BadParameter where there is data
+        already.
         """
         if self.data is not None:
             raise BadParameter("there is data already; one run reads one set of bars")
         if not isinstance(bars, Bars | Snapshot | Universe):
-            bars = intake(bars, interval=interval, columns=columns, tz=tz, symbols=symbols).bars
+            self._intake = intake(bars, interval=interval, columns=columns, tz=tz, symbols=symbols)
+            bars = self._intake.bars
         self.data = bars
         return DATA
 
@@ -149,6 +153,12 @@ class Cerebro:
         blocks, shuffle_partitions, arrow_batch, master, modules) and of `engines.spark.replay`
         (slices_per_batch, speed, bars_per_second, sinks). Both give the same ledger, to the bit.
         """
+        result = self._run(engine, out, options)
+        if self._intake is None:
+            return result
+        return replace(result, source=self._intake.counts, quarantine=self._intake.quarantine)
+
+    def _run(self, engine: Engine, out: str | Path | None, options: dict[str, Any]) -> Result:
         plan = self.plan()
         if isinstance(self.data, Universe):
             raise ConfigError("a live universe has no bars to replay; use streambt live")

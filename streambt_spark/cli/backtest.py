@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,8 @@ def backtest(settings: Settings) -> Result:
     identity = run_id(cerebro, found)
     if folder:
         folder.claim(identity, settings.run.engine)
-    result = _run(cerebro, settings, strategy, folder)
+    ran = _run(cerebro, settings, strategy, folder)
+    result = replace(ran, source=found.counts, quarantine=found.quarantine)
     if settings.run.engine == "local" and folder:
         write_ledger(settings.run.ledger or folder.ledger, result.ledger)
     write_results(folder, settings, identity, found, result)
@@ -121,8 +123,8 @@ def _write(
     address = settings.run.ledger or folder.ledger
     for name in ("fills", "orders", "equity"):
         folder.write_frame(name, getattr(result, name))
-    if found.quarantine is not None and len(found.quarantine):
-        folder.write_frame("quarantine", found.quarantine.to_pandas())
+    if result.quarantine is not None and len(result.quarantine):
+        folder.write_frame("quarantine", result.quarantine.to_pandas())
     first = next(iter(figures))
     folder.write_json("metrics.json", {"lane": first, **figures[first], "lanes": figures})
     manifest = _manifest(settings, run_id, found, result, folder.relative(address))
@@ -146,19 +148,10 @@ def _manifest(
         "symbols": list(found.data.symbols),
         "calendar": result.calendar.name,
         "ledger": ledger,
-        "counts": _counts(found, result),
+        "counts": result.counts,
         "settings": settings.model_dump(mode="json", include={"data", "broker", "run"}),
         "versions": versions(),
     }
-
-
-def _counts(found: Input, result: Result) -> dict[str, int]:
-    """Return what became of the rows, in the source's check and in the run."""
-    counts = dict(result.counts)
-    for name in ("duplicate", "rejected"):
-        counts[name] += getattr(found.counts, name)
-        counts["read"] += getattr(found.counts, name)
-    return counts
 
 
 def _report(

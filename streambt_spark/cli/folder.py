@@ -31,7 +31,7 @@ CSV_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "fills": ("lane", "ts", "symbol", "side", "quantity", "price", "commission", "order_id"),
     "orders": (
         "lane", "ts", "symbol", "side", "quantity", "order_id", "status", "reason", "filled_ts",
-        "fill_price", "commission",
+        "filled_quantity", "fill_price", "commission",
     ),
     "equity": ("lane", "ts", "cash", "equity", "drawdown"),
 }  # fmt: skip

@@ -114,7 +114,11 @@ def _read_snapshot(settings: Settings) -> Input:
     if start is None and end is None and not settings.data.symbols:
         counts = Counts(snapshot.rows, snapshot.rows)
         return Input(snapshot, snapshot.rows, snapshot.digest, snapshot.path, counts)
-    bars = snapshot.bars(start, end, settings.data.symbols or None)
+    wanted = sorted({symbol.strip().upper() for symbol in settings.data.symbols})
+    if missing := sorted(set(wanted) - set(snapshot.symbols)):
+        held = ", ".join(snapshot.symbols[:20]) + (", …" if len(snapshot.symbols) > 20 else "")
+        raise NoData(f"snapshot {snapshot.path} has no bars of {', '.join(missing)}; it has {held}")
+    bars = snapshot.bars(start, end, wanted or None)
     counts = Counts(len(bars), len(bars))
     return Input(bars, len(bars), bars.digest(), snapshot.path, counts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from streambt_spark.core.money import minor_units
 from streambt_spark.core.trades import Fills, Trades, match_fills
 from streambt_spark.engines.tables import account_events, ledger_digest
 from streambt_spark.report.data import trades_frame
+from streambt_spark.stores.intake import Counts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,7 +33,7 @@ FRAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "orders": (
         "lane", "ts", "symbol", "side", "quantity", "order_id", "status", "reason", "filled_ts",
-        "fill_price", "commission",
+        "filled_quantity", "fill_price", "commission",
     ),
     "equity": ("lane", "ts", "cash", "equity", "exposure", "drawdown"),
     "positions": ("lane", "ts", "symbol", "quantity"),
@@ -49,7 +50,8 @@ class Result:
 
     The views are pandas frames over all lanes, ordered by (lane, ts, event); they are made when
     first asked for. `settings` tells how it was run: the engine, and where the ledger is. `bars`
-    are those of a local run.
+    are those of a local run; `source` and `quarantine` tell of the rows that a file, frame or list
+    had besides them.
     """
 
     plan: Plan
@@ -57,6 +59,8 @@ class Result:
     calendar: Calendar
     settings: Mapping[str, Any] = field(default_factory=dict)
     bars: Bars | None = None
+    source: Counts = field(default_factory=Counts)
+    quarantine: pa.Table | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -70,12 +74,21 @@ class Result:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """What became of the rows: read == accepted + duplicate + late + rejected."""
+        """What became of the rows: read == accepted + duplicate + late + rejected.
+
+        `revised` of the accepted ones were replaced by a later row of the same symbol and time.
+        """
         told = self.ledger.filter(pc.equal(self.ledger["kind"], "counts"))
         sums = told.group_by("reason").aggregate([("quantity", "sum")]).to_pylist()
         found = {row["reason"]: int(row["quantity_sum"]) for row in sums}
-        names = ("read", "accepted", "duplicate", "late", "rejected")
-        return {name: found.get(name, 0) for name in names}
+        run = {name.name: found.get(name.name, 0) for name in fields(Counts)}
+        refused = self.source.duplicate + self.source.rejected
+        run["read"] += refused + self.source.revised
+        for name in ("duplicate", "rejected"):
+            run[name] += getattr(self.source, name)
+        for name in ("accepted", "revised"):
+            run[name] += self.source.revised
+        return run
 
     @cached_property
     def fills(self) -> pd.DataFrame:
@@ -99,17 +112,23 @@ class Result:
 
     @cached_property
     def orders(self) -> pd.DataFrame:
-        """One row for each order: open, filled or rejected, and what became of it."""
+        """One row for each order: open, filled or rejected, and what became of it.
+
+        Where the cash does not cover an order at the open, it is rejected; one of AllIn fills for
+        what the cash does cover, its `filled_quantity`.
+        """
         keys = ["lane", "order_id"]
         placed = self._frame("order").drop(columns=["reason", "commission"])
         ends = self._frame("fill", "reject")
         filled = ends["kind"] == "fill"
         ends["status"] = np.where(filled, "filled", "rejected")
         ends["filled_ts"] = ends["ts"].where(filled)
+        ends["filled_quantity"] = ends["quantity"].where(filled)
         ends["fill_price"] = ends["price"].where(filled)
         known = pd.MultiIndex.from_frame(placed[keys])
         refused = ends[~pd.MultiIndex.from_frame(ends[keys]).isin(known)]
-        outcome = ends[[*keys, "status", "reason", "filled_ts", "fill_price", "commission"]]
+        told = ("status", "reason", "filled_ts", "filled_quantity", "fill_price", "commission")
+        outcome = ends[[*keys, *told]]
         merged = placed.merge(outcome, on=keys, how="left")
         merged["status"] = merged["status"].fillna("open")
         both = pd.concat([merged, refused]) if len(refused) else merged

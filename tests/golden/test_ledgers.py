@@ -217,6 +217,8 @@ def test_all_in_shrinks_to_the_cash_at_a_gap() -> None:
          4 equity 105200 = 105200 cash, exposure 0
         """,
     )
+    assert result.orders["quantity"].tolist() == [10, 9]
+    assert result.orders["filled_quantity"].tolist() == [9, 9]
     short = run({"X": bars}, [-1, 0], AllIn(), cash=1_000, commission=1, allow_short=True)
     assert lines(short)[3] == (  # 1000 + 945 - 1 carries twice 945, and not twice 1050
         "2 fill   #2 sell 9 X @ 105.00 fee 100 amount +94400 cash 194400 position -9"

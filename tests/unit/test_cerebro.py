@@ -50,7 +50,31 @@ def test_a_first_strategy() -> None:
     assert result.fills["symbol"].tolist() == ["AAPL"]
     assert result.fills["price"].tolist() == [3.0]
     assert result.fills["lane"].tolist() == [name]
-    assert result.counts == {"read": 6, "accepted": 6, "duplicate": 0, "late": 0, "rejected": 0}
+    assert result.counts == {
+        "read": 6, "accepted": 6, "duplicate": 0, "late": 0, "rejected": 0, "revised": 0,
+    }  # fmt: skip
+    assert result.quarantine is not None
+    assert result.quarantine.num_rows == 0
+
+
+def test_rows_that_are_no_bar_are_in_the_result() -> None:
+    """A bad row, a repeated and a revised one are counted, and the bad one is handed back."""
+    bad, again = ROWS[0] | {"close": -1}, ROWS[1] | {"close": 1, "low": 1}
+    cerebro = Cerebro(Broker(cash=100))
+    bars = cerebro.add_data([*ROWS, bad, ROWS[3], again], tz="UTC")
+    cerebro.add_strat(cerebro.add_indicator(rising, bars["close"]), FixedSize(5))
+    result = cerebro.run()
+    assert result.counts == {
+        "read": 9, "accepted": 7, "duplicate": 1, "late": 0, "rejected": 1, "revised": 1,
+    }  # fmt: skip
+    assert result.quarantine is not None
+    assert result.quarantine["reason"].to_pylist() == ["non_positive_price"]
+    assert result.quarantine["row"].to_pylist() == [7]
+
+
+def test_a_live_universe_has_its_symbols_as_the_stores_do() -> None:
+    """In capitals, in order, each once."""
+    assert Universe((" spy", "aapl", "SPY"), "1m").symbols == ("AAPL", "SPY")
 
 
 def test_the_same_again_is_the_same_lane() -> None:

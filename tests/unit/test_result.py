@@ -79,7 +79,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     for name in FRAMES:
         pd.testing.assert_frame_equal(getattr(again, name), getattr(RESULT, name))
     assert again.counts == RESULT.counts == {
-        "read": 5, "accepted": 5, "duplicate": 0, "late": 0, "rejected": 0
+        "read": 5, "accepted": 5, "duplicate": 0, "late": 0, "rejected": 0, "revised": 0,
     }  # fmt: skip
 
 
