@@ -45,6 +45,8 @@ def backtest(settings: Settings) -> Result:
     identity = run_id(cerebro, found)
     if folder:
         folder.claim(identity, settings.run.engine)
+        if settings.run.engine == "local":
+            folder.claim_ledger(settings.run.ledger)
     ran = _run(cerebro, settings, strategy, folder)
     result = replace(ran, source=found.counts, quarantine=found.quarantine)
     if settings.run.engine == "local" and folder:

@@ -81,9 +81,10 @@ class Folder:
 
     def relative(self, address: str) -> str:
         """Return an address below the folder relative to it, so that the folder can be moved."""
-        if "://" in address or not Path(address).absolute().is_relative_to(self.path):
+        if "://" in address:
             return address
-        return str(Path(address).absolute().relative_to(self.path))
+        path = Path(address).expanduser().absolute()
+        return str(path.relative_to(self.path) if path.is_relative_to(self.path) else path)
 
     def read_ledger(self) -> pa.Table:
         """Return the run's ledger; raises SourceNotFound where it is not there."""
@@ -107,6 +108,16 @@ class Folder:
                 f"--out {self.path} holds the {held.get('engine')} run {held.get('run_id')!s:.12}, "
                 f"this is the {engine} run {run_id:.12}; choose another folder"
             )
+
+    def claim_ledger(self, address: str | None) -> None:
+        """Raise OutputError where another run's ledger is at an address that this one was given."""
+        from streambt_spark.spark.sinks import ledger_exists
+
+        if address is None or not ledger_exists(address):
+            return
+        own = (self.path / "manifest.json").exists() and self.manifest().get("ledger")
+        if own != self.relative(address):
+            raise OutputError(f"--ledger {address} holds another run's ledger; choose another")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file at once; NaN has no place in it."""

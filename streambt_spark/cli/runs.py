@@ -11,6 +11,7 @@ import typer
 from streambt_spark.cli import options as opt
 from streambt_spark.cli.folder import Folder
 from streambt_spark.cli.output import console, metrics_table
+from streambt_spark.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,6 +89,12 @@ def compare(
     ledgers = [folder.read_ledger() for folder in folders]
     out = console()
     digests = [ledger_digest(ledger) for ledger in ledgers]
+    for folder, digest in zip(folders, digests, strict=True):
+        if digest != (told := folder.manifest()["digest"]):
+            raise DataError(
+                f"the ledger of {folder.path} has digest {digest:.12}, its manifest says "
+                f"{told:.12}: it was changed after the run; run again into another folder"
+            )
     if digests[0] == digests[1]:
         out.print(f"equal: {len(account_events(ledgers[0])):,} events, digest {digests[0]}")
         return 0

@@ -20,11 +20,14 @@ from pyspark.errors import StreamingQueryException
 from streambt_spark.core.broker import compile_kernels
 from streambt_spark.core.graph import digest_of
 from streambt_spark.core.plan import blocks_of
-from streambt_spark.errors import RunError
+from streambt_spark.errors import OutputError, RunError
 from streambt_spark.spark.listener import Course, ProgressSink, following
+from streambt_spark.spark.manifest import NAME as MANIFEST
+from streambt_spark.spark.manifest import bind
 from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.session import session
-from streambt_spark.spark.sinks import write_ledger
+from streambt_spark.spark.sinks import ledger_exists, write_ledger
+from streambt_spark.stores.location import Location
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -70,8 +73,8 @@ class Job:
     ) -> Job:
         """Return the job whose ledger and checkpoint are in `out` unless given."""
         return cls(
-            ledger or str(Path(out).absolute() / "ledger"),
-            checkpoint or str(Path(out).absolute() / "checkpoint"),
+            Location.of(ledger or Path(out, "ledger")).text,
+            Location.of(checkpoint or Path(out, "checkpoint")).text,
             blocks or 1,
             shuffle_partitions or blocks or 1,
             arrow_batch or 100_000,
@@ -84,6 +87,7 @@ class Job:
         return {
             "spark.sql.shuffle.partitions": str(self.partitions),
             "spark.sql.execution.arrow.maxRecordsPerBatch": str(self.arrow_batch),
+            "spark.sql.session.timeZone": "UTC",
         }
 
 
@@ -96,13 +100,50 @@ def start(
     trigger: Mapping[str, Any],
 ) -> StreamingQuery:
     """Start the job over a stream of packs (schema PACKS), whatever it comes from."""
-    for name, value in job.conf().items():
-        spark.conf.set(name, value)
     for module in job.modules:
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     ledger = ledger_stream(packs, plan, blocks_of(plan, job.blocks))
     name = f"streambt-{plan.identity}"
-    return write_ledger(ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=name)
+    with _settings(spark, job.conf()):
+        return write_ledger(ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=name)
+
+
+def claim(job: Job, bound: Mapping[str, Any]) -> None:
+    """Bind the job's checkpoint to its run, and see that the ledger belongs to the checkpoint.
+
+    The two are only right together: with a new checkpoint a ledger would get its events again, and
+    with a new ledger a checkpoint would leave out what it has done. Raises CheckpointMismatch or
+    OutputError before anything is written.
+    """
+    checkpoint = Location.of(job.checkpoint)
+    known = MANIFEST in checkpoint.names()
+    if known:
+        bind(job.checkpoint, bound)
+    exists = ledger_exists(job.ledger)
+    if exists and not known:
+        raise OutputError(
+            f"ledger {job.ledger} holds events, but checkpoint {job.checkpoint} is new, so they "
+            "are another run's; choose another --out or --ledger, or delete the ledger"
+        )
+    if not exists and (checkpoint / "commits").names():
+        raise OutputError(
+            f"checkpoint {job.checkpoint} has written to ledger {job.ledger}, which is gone; "
+            "choose another --out, or delete the checkpoint to start again"
+        )
+    bind(job.checkpoint, bound)
+
+
+@contextmanager
+def _settings(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
+    """Set the session's settings while a query starts, which keeps them; then set them back."""
+    before = {name: spark.conf.get(name, None) for name in conf}
+    for name, value in conf.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, was in before.items():
+            spark.conf.unset(name) if was is None else spark.conf.set(name, was)
 
 
 @contextmanager

@@ -8,12 +8,11 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from streambt_spark.core.bars import Bars
-from streambt_spark.engines.job import Job, job_session, manifest, start, wait
+from streambt_spark.engines.job import Job, claim, job_session, manifest, start, wait
 from streambt_spark.engines.result import Result
 from streambt_spark.errors import OutputError, SourceNotFound
 from streambt_spark.spark.kafka import kafka_rows, require_topic
 from streambt_spark.spark.listener import Course, Progress, ProgressSink
-from streambt_spark.spark.manifest import bind
 from streambt_spark.spark.pace import Pace
 from streambt_spark.spark.packing import packed
 from streambt_spark.spark.replay import Replay, replay_packs
@@ -43,20 +42,22 @@ def replay(
     """Replay a snapshot through the job until its last bar, and return the result.
 
     A checkpoint that an earlier call left is resumed; one of another strategy, other settings or
-    other bars raises CheckpointMismatch before anything is written. `speed` (event seconds a
+    other bars raises CheckpointMismatch before anything is written, a ledger that is not the
+    checkpoint's OutputError. `speed` (event seconds a
     second) and `bars_per_second` pace the replay; `sinks` are told of its progress.
     """
-    bind(job.checkpoint, manifest(plan, snapshot.digest, job))
     source = Replay(
         snapshot.path,
         version=snapshot.version,
+        digest=snapshot.digest,
         symbols=None if plan.symbols == snapshot.symbols else plan.symbols,
         pace=Pace(speed, bars_per_second),
         slices_per_batch=slices_per_batch or max(1, BARS_AT_ONCE // len(plan.symbols)),
     )
+    claim(job, manifest(plan, snapshot.digest, job))
     course = Course(source.timeline(), source.pace) if sinks else None
     with job_session(job, (snapshot.path,), sinks, course) as spark:
-        packs = replay_packs(spark, source, plan.symbols)
+        packs = replay_packs(spark, source, plan.symbols, job.arrow_batch)
         query = start(spark, plan, packs, job, trigger={"availableNow": True})
         wait(query)
     settings = {"engine": "spark", "ledger": job.ledger, "snapshot": snapshot.path}
@@ -81,10 +82,10 @@ def live(
     every `trigger_seconds`, or as soon as the last one is done. A call with the same arguments
     resumes. After Ctrl-C the result so far is returned, its settings saying `stopped`. Raises
     StoreUnavailable where no broker answers, SourceNotFound where there is no such topic,
-    CheckpointMismatch as `replay` does.
+    CheckpointMismatch and OutputError as `replay` does.
     """
     require_topic(bootstrap, topic)
-    bind(job.checkpoint, manifest(plan, f"kafka topic {topic}", job))
+    claim(job, manifest(plan, f"kafka topic {topic}", job))
     settings: dict[str, Any] = {"engine": "spark", "ledger": job.ledger, "topic": topic}
     if not has_ended(job.ledger):
         end = _End()

@@ -46,14 +46,26 @@ def has_ended(path: str) -> bool:
     return found is not None and found.num_rows > 0
 
 
+def ledger_exists(path: str) -> bool:
+    """Return whether there is a ledger's table."""
+    return _open(path) is not None
+
+
 def _read(path: str, **choice: Any) -> pa.Table | None:
-    place = Location.of(path)
-    try:
-        table = DeltaTable(place.delta_address, storage_options=place.delta_options)
-    except TableNotFoundError:
+    table = _open(path)
+    if table is None:
         return None
+    place = Location.of(path)
     # delta-rs' own file system is a Python object: Arrow's threads may still let go of its files
     # when the interpreter ends, and that aborts the process.
     files = fs.SubTreeFileSystem(place.key, place.filesystem)
     with place.guard("read"):
         return pa.table(table.to_pyarrow_table(filesystem=files, **choice))
+
+
+def _open(path: str) -> DeltaTable | None:
+    place = Location.of(path)
+    try:
+        return DeltaTable(place.delta_address, storage_options=place.delta_options)
+    except TableNotFoundError:
+        return None

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from streambt_spark.cli.app import _run
+from streambt_spark.stores.generator import generate
+from streambt_spark.stores.lake import bars_to_batches, write_snapshot
 from tests.cli.conftest import BARS, STRATEGY, Command
 
 RUN = ("run", "sma.py", "--bars", "bars.csv", "--interval", "1d")
@@ -28,7 +30,7 @@ def test_a_run_leaves_its_folder(streambt: Command, place: Path) -> None:
     }  # fmt: skip
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["counts"] == {
-        "read": 14, "accepted": 14, "duplicate": 0, "late": 0, "rejected": 0,
+        "read": 14, "accepted": 14, "duplicate": 0, "late": 0, "rejected": 0, "revised": 0,
     }  # fmt: skip
     assert manifest["parameters"] == {"slow": 4}
     assert f"digest {manifest['digest']}" in done.stdout
@@ -69,6 +71,36 @@ def test_a_folder_is_kept_for_its_run(streambt: Command, place: Path) -> None:
     assert (place / "a" / "manifest.json").read_bytes() == before
 
 
+def test_a_ledger_is_kept_for_its_run(streambt: Command, place: Path) -> None:
+    """--ledger takes the same run again and refuses another; a changed ledger is not compared."""
+    assert streambt(*RUN, "--out", "a", "--ledger", "led").returncode == 0
+    assert streambt(*RUN, "--out", "a", "--ledger", "led").returncode == 0
+    refused = streambt(*RUN, "--set", "fast=1", "--out", "b", "--ledger", "led")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "--ledger led holds another run's ledger" in refused.stderr
+    assert not (place / "b").exists()
+    assert streambt(*RUN, "--out", "b").returncode == 0
+    assert streambt("compare", "a", "b").returncode == 0
+    assert streambt(*RUN, "--set", "fast=1", "--out", "c").returncode == 0
+    (place / "b" / "ledger").rename(place / "gone")
+    (place / "c" / "ledger").rename(place / "b" / "ledger")
+    changed = streambt("compare", "a", "b")
+    assert (changed.returncode, changed.stdout) == (65, "")
+    assert "it was changed after the run" in changed.stderr
+
+
+def test_a_snapshot_without_a_wanted_symbol_is_refused(streambt: Command, place: Path) -> None:
+    """Symbols are chosen in any case, and one that is not there is named."""
+    bars = generate(2, 30, "1d", 7)
+    write_snapshot(bars_to_batches(bars), place / "bars", interval="1d")
+    run = ("run", "sma.py", "--snapshot", "bars")
+    assert streambt(*run, "--symbols", "s001", "--out", "a").returncode == 0
+    assert json.loads((place / "a" / "manifest.json").read_text())["symbols"] == ["S001"]
+    refused = streambt(*run, "--symbols", "S001,XYZ", "--out", "b")
+    assert refused.returncode == 65
+    assert "has no bars of XYZ; it has S000, S001" in refused.stderr
+
+
 def test_show(streambt: Command) -> None:
     """show prints the figures, the counts and the digest of a finished run."""
     streambt(*RUN, "--out", "a")
@@ -95,10 +127,13 @@ def test_profile_environment_and_option(streambt: Command, place: Path) -> None:
 
 def test_bad_rows_are_told(streambt: Command, place: Path) -> None:
     """A file with bad rows runs; they are in quarantine with reasons, and the counts add up."""
-    (place / "bars.csv").write_text(BARS + "A,2024-01-08,0,1,0,1,1\nA,2024-01-07,9,12,9,12,100\n")
+    more = "A,2024-01-08,0,1,0,1,1\nA,2024-01-07,9,12,9,12,100\nB,2024-01-07,24,24,20,22,100\n"
+    (place / "bars.csv").write_text(BARS + more)
     assert streambt(*RUN, "--out", "a").returncode == 0
     counts = json.loads((place / "a" / "manifest.json").read_text())["counts"]
-    assert counts == {"read": 16, "accepted": 14, "duplicate": 1, "late": 0, "rejected": 1}
+    assert counts == {
+        "read": 17, "accepted": 15, "duplicate": 1, "late": 0, "rejected": 1, "revised": 1,
+    }  # fmt: skip
     (row,) = _rows(place / "a" / "quarantine.csv")
     assert (row["row"], row["reason"]) == ("15", "non_positive_price")
     checked = streambt("validate", "bars.csv", "--interval", "1d")
