@@ -38,17 +38,19 @@ def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
 
 
 def packer(
-    symbols: Sequence[str], interval: str
+    symbols: Sequence[str], interval: str, most: int | None = None
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function that makes of each batch of STREAM a batch of PACKS with one row.
 
-    `symbols` give the codes; what is none of them, and what breaks a rule, is marked as faulty.
+    `symbols` give the codes; what is none of them, and what breaks a rule, is marked as faulty. A
+    batch of more than `most` rows becomes several.
     """
 
     def packs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            if batch.num_rows:
-                pack = to_bytes(screen(rows_of(batch, symbols), interval))
+            for start in range(0, batch.num_rows, most or batch.num_rows or 1):
+                part = batch.slice(start, most)
+                pack = to_bytes(screen(rows_of(part, symbols), interval))
                 yield pa.RecordBatch.from_arrays([pa.array([pack], pa.binary())], schema=_SCHEMA)
 
     return packs

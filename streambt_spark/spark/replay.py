@@ -24,7 +24,7 @@ from pyspark.sql.streaming.datasource import (
 )
 
 from streambt_spark.core.bars import FIELDS
-from streambt_spark.errors import ConfigError
+from streambt_spark.errors import ConfigError, DataError
 from streambt_spark.spark import schemas
 from streambt_spark.spark.pace import Pace, Timeline, due_slices, seconds_until
 from streambt_spark.spark.packing import packer
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FORMAT = "replay"
 _PACKED_FOR = "packed_for"
+_MOST = "rows_per_pack"
 TASK_BARS = 50_000
 """A read task is worth its cost from about this many bars on."""
 
@@ -56,13 +57,16 @@ _SCHEMA = pa.schema(
 class Replay:
     """What is replayed and how fast.
 
-    `start` and `end` (UTC µs) bound the bars by start ≤ ts < end, `symbols` by name. A batch has
-    all slices that are due, at most `slices_per_batch`, read by at most `partitions` tasks.
+    `digest` is the snapshot's, where no other bars may stand in for it; it is then opened once in a
+    process. `start` and `end` (UTC µs) bound the bars by start ≤ ts < end, `symbols` by name. A
+    batch has all slices that are due, at most `slices_per_batch`, read by at most `partitions`
+    tasks.
     Raises ConfigError where a number is out of range.
     """
 
     path: str
     version: int | None = None
+    digest: str | None = None
     start: int | None = None
     end: int | None = None
     symbols: tuple[str, ...] | None = None
@@ -81,6 +85,7 @@ class Replay:
         values = {
             "path": self.path,
             "version": self.version,
+            "digest": self.digest,
             "start": self.start,
             "end": self.end,
             "symbols": None if self.symbols is None else json.dumps(self.symbols),
@@ -102,6 +107,7 @@ class Replay:
             return cls(
                 path=options["path"],
                 version=whole("version"),
+                digest=options.get("digest"),
                 start=whole("start"),
                 end=whole("end"),
                 symbols=tuple(json.loads(options["symbols"])) if "symbols" in options else None,
@@ -115,8 +121,10 @@ class Replay:
             raise ConfigError(f"an option of the replay source cannot be read: {error}") from error
 
     def snapshot(self) -> Snapshot:
-        """Return the snapshot, opened once in a process."""
-        return _open(self.path, self.version)
+        """Return the snapshot. Raises DataError where it is not the one of the digest."""
+        if self.digest is None:
+            return open_snapshot(self.path, self.version)
+        return _open(self.path, self.version, self.digest)
 
     def timeline(self) -> Timeline:
         """Return its slices; reads the snapshot's time column."""
@@ -124,8 +132,11 @@ class Replay:
 
 
 @lru_cache(maxsize=8)
-def _open(path: str, version: int | None) -> Snapshot:
-    return open_snapshot(path, version)
+def _open(path: str, version: int | None, digest: str) -> Snapshot:
+    snapshot = open_snapshot(path, version)
+    if snapshot.digest != digest:
+        raise DataError(f"snapshot {path} was replaced by other bars; run into another folder")
+    return snapshot
 
 
 def replay_rows(spark: SparkSession, replay: Replay) -> DataFrame:
@@ -136,12 +147,15 @@ def replay_rows(spark: SparkSession, replay: Replay) -> DataFrame:
     return _load(spark, replay.options())
 
 
-def replay_packs(spark: SparkSession, replay: Replay, symbols: Sequence[str]) -> DataFrame:
-    """Return the same stream as packs (schema PACKS), for a plan of these symbols.
+def replay_packs(
+    spark: SparkSession, replay: Replay, symbols: Sequence[str], most: int
+) -> DataFrame:
+    """Return the same stream as packs (schema PACKS) of at most `most` rows, for these symbols.
 
     The tasks that read the bars pack them, so that the JVM never sees a single one.
     """
-    return _load(spark, {**replay.options(), _PACKED_FOR: json.dumps(list(symbols))})
+    packing = {_PACKED_FOR: json.dumps(list(symbols)), _MOST: str(most)}
+    return _load(spark, {**replay.options(), **packing})
 
 
 def _load(spark: SparkSession, options: Mapping[str, str]) -> DataFrame:
@@ -166,7 +180,9 @@ class ReplaySource(DataSource):
         replay = Replay.of(self.options)
         if _PACKED_FOR not in self.options:
             return ReplayReader(replay)
-        return PackingReader(replay, json.loads(self.options[_PACKED_FOR]))
+        return PackingReader(
+            replay, json.loads(self.options[_PACKED_FOR]), int(self.options[_MOST])
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +268,13 @@ class ReplayReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 class PackingReader(ReplayReader):
     """Gives the same slices as packs."""
 
-    def __init__(self, replay: Replay, symbols: Sequence[str]) -> None:
+    def __init__(self, replay: Replay, symbols: Sequence[str], most: int) -> None:
         super().__init__(replay)
-        self._symbols = tuple(symbols)
+        self._symbols, self._most = tuple(symbols), most
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Yield the packs of a task."""
-        packs = packer(self._symbols, self.replay.snapshot().interval)
+        packs = packer(self._symbols, self.replay.snapshot().interval, self._most)
         return packs(super().read(partition))
 
 

@@ -83,7 +83,7 @@ def test_replay_gives_the_local_ledger(
     found = strategies(snapshot).run("spark", out=tmp_path, **options)
     assert found.digest == expected.digest
     assert found.counts == {
-        "read": 29_245, "accepted": 29_245, "duplicate": 0, "late": 0, "rejected": 0,
+        "read": 29_245, "accepted": 29_245, "duplicate": 0, "late": 0, "rejected": 0, "revised": 0,
     }  # fmt: skip
 
 
@@ -95,9 +95,11 @@ def test_replay_gives_the_local_ledger(
 def test_tiny_batches_give_the_local_ledger(
     spark: SparkSession, few: Bars, small: Snapshot, tmp_path: Path, options: dict[str, int]
 ) -> None:
-    """A batch of one slice and Arrow batches of three rows leave no trace."""
+    """A batch of one slice and Arrow batches of three rows leave no trace, in the session too."""
+    arrow_batch = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
     expected = strategies(few).run("local")
     assert strategies(small).run("spark", out=tmp_path, **options).digest == expected.digest
+    assert spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch") == arrow_batch != "3"
 
 
 def test_rows_shuffled_in_the_files_give_the_local_ledger(

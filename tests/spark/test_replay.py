@@ -98,7 +98,7 @@ def test_packs_hold_the_same_rows(
 ) -> None:
     """As packs, the stream has the same bars and marks, batch by batch, in a few rows."""
     replay, packs = Replay(snapshot.path, slices_per_batch=7), []
-    stream = replay_packs(spark, replay, ["C", "A"])
+    stream = replay_packs(spark, replay, ["C", "A"], 10)
     (
         stream.writeStream.foreachBatch(lambda batch, _: packs.append(batch.collect()))
         .option("checkpointLocation", str(tmp_path / "checkpoint"))
@@ -107,6 +107,7 @@ def test_packs_hold_the_same_rows(
         .awaitTermination(120)
     )
     batches = [from_bytes(row[schemas.PACKED] for row in rows) for rows in packs if rows]
+    assert [len(rows) for rows in packs if rows] == [3, 3, 3, 3, 2]
     assert [int(rows.ts.max()) // MINUTE for rows in batches] == [6, 13, 20, 27, 29]
     assert [(rows.mark == Mark.END).sum() for rows in batches] == [0, 0, 0, 0, 1]
     assert [(rows.mark == Mark.HEARTBEAT).sum() for rows in batches] == [1] * 5
@@ -124,7 +125,7 @@ def test_a_task_of_the_source_loads_no_pandas(snapshot: Snapshot) -> None:
     code = f"""if True:
     import sys
     from streambt_spark.spark.replay import PackingReader, Replay
-    reader = PackingReader(Replay({snapshot.path!r}), ["A"])
+    reader = PackingReader(Replay({snapshot.path!r}), ["A"], 1000)
     end = reader.latestOffset({{"slice": 0}}, reader.getDefaultReadLimit())
     print(end, len(reader.partitions({{"slice": 0}}, end)), "pandas" in sys.modules)
     """
@@ -302,7 +303,7 @@ def test_tasks_cover_a_batch_once(snapshot: Snapshot, monkeypatch: pytest.Monkey
 
 def test_options_survive_the_trip_through_spark() -> None:
     """What is set on the driver is what the source gets as options."""
-    full = Replay("/bars", 3, 5, 9, ("A", "@B"), Pace(bars_per_second=0.1), 7, 4)
+    full = Replay("/bars", 3, "f00", 5, 9, ("A", "@B"), Pace(bars_per_second=0.1), 7, 4)
     for replay in (full, Replay("/bars"), Replay("/bars", pace=Pace(speed=1 / 3))):
         assert Replay.of(replay.options()) == replay
 
