@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 METRICS = "ledger"
-"""The name of the observed metrics: last_ts (UTC µs), orders, fills, equity (cents), ended."""
+"""The name of the observed metrics: last_ts (UTC µs), orders, fills, equity, ended."""
 
 LAST_EVENTS_SECONDS = 10.0
-_CENTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Progress:
 
     `event_time` is ISO 8601, UTC; `lag_seconds` is how far behind the paced clock the batch ended
     (0 without a pace, None without a replay) and `lag_rows` how many rows of a topic were waiting;
-    `orders` and `fills` are the batch's own, `equity` the last one in units of the currency.
+    `orders` and `fills` are the batch's own, `equity` the first lane's last one, in its currency.
     """
 
     batch: int
@@ -196,7 +195,7 @@ def progress_of(event: StreamingQueryProgress, course: Course | None = None) -> 
         event_time=_iso(last_ts) if isinstance(last_ts, int) else None,
         orders=observed.get("orders") or 0,
         fills=observed.get("fills") or 0,
-        equity=None if equity is None else equity / _CENTS,
+        equity=equity,
         ended=bool(observed.get("ended")),
     )
     for source in json.loads(event.json)["sources"]:

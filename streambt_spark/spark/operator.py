@@ -64,7 +64,7 @@ def ledger_stream(packs: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = 
 
     `blocks` are the parts of the plan that are folded apart from each other, by default the plan
     as one. An observation named OBSERVED tells of each batch: last_ts (UTC µs), orders, fills,
-    equity, ended.
+    equity (of the first lane, in its currency), ended.
     """
     parts = tuple(blocks or (plan,))
     keys = F.array(*map(F.lit, range(len(parts))))
@@ -75,7 +75,7 @@ def ledger_stream(packs: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = 
             _folder(plan, parts), _CODED, _STATE, "append", GroupStateTimeout.NoTimeout
         )
     )
-    return _decoded(events.observe(OBSERVED, *_observations()), plan)
+    return _decoded(events.observe(OBSERVED, *_observations(plan)), plan)
 
 
 Folder = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], "GroupState"], Iterator[pd.DataFrame]]
@@ -115,14 +115,15 @@ def _frame(events: Events) -> pd.DataFrame:
     return pd.DataFrame({name: getattr(events, name) for name in COLUMNS}, copy=False)
 
 
-def _observations() -> list[Column]:
+def _observations(plan: Plan) -> list[Column]:
     kind = F.col("kind")
-    equity = kind == int(Kind.EQUITY)
+    equity = (kind == int(Kind.EQUITY)) & (F.col("lane") == 0)
+    minor_units = 10.0 ** plan.lanes[0].broker.minor_digits
     return [
         F.max(F.when(equity, F.col("ts"))).alias("last_ts"),
         F.count(F.when(kind == int(Kind.ORDER), 1)).alias("orders"),
         F.count(F.when(kind == int(Kind.FILL), 1)).alias("fills"),
-        F.max_by("equity", F.when(equity, F.col("ts"))).alias("equity"),
+        (F.max_by("equity", F.when(equity, F.col("ts"))) / minor_units).alias("equity"),
         (F.count(F.when(kind == int(Kind.END), 1)) > 0).alias("ended"),
     ]
 

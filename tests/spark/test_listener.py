@@ -108,7 +108,7 @@ def test_bars_of_a_replay_are_counted_by_its_offsets() -> None:
 
 def test_observed_metrics_are_reported() -> None:
     """Orders, fills, the last equity in currency and the end come from the ledger itself."""
-    observed = {"last_ts": 3 * MINUTE, "orders": 2, "fills": 1, "equity": 100012345, "ended": True}
+    observed = {"last_ts": 3 * MINUTE, "orders": 2, "fills": 1, "equity": 1000123.45, "ended": True}
     progress = progress_of(event(observedMetrics={METRICS: observed}))
     assert (progress.orders, progress.fills, progress.equity) == (2, 1, 1000123.45)
     assert progress.event_time == "1970-01-01T00:03:00Z"
@@ -195,7 +195,7 @@ def test_a_query_is_followed_to_its_last_batch(spark: SparkSession, tmp_path: Pa
                 f.max(f.unix_micros("ts")).alias("last_ts"),
                 f.count_if(f.col("mark") == "bar").alias("orders"),
                 f.count_if(f.col("mark") == "end").alias("fills"),
-                f.lit(12345).cast("long").alias("equity"),
+                f.lit(123.45).alias("equity"),
                 f.bool_or(f.col("mark") == "end").alias("ended"),
             )
             query = (
