@@ -174,11 +174,9 @@ class Cerebro:
 
         folder = Path(out) if out else Path(tempfile.mkdtemp(prefix="streambt-"))
         of_job = {name: options.pop(name) for name in JOB_OPTIONS if name in options}
-        snapshot = self.data
-        if isinstance(snapshot, Bars):
-            snapshot = spark.in_lake(snapshot, folder / "snapshot")
         job = Job.in_folder(folder, **of_job)
-        return spark.replay(plan, snapshot, self.calendar, job, **options)
+        lake = folder / "snapshot"
+        return spark.replay(plan, self.data, self.calendar, job, lake=lake, **options)
 
     def _run_here(self, plan: Plan, data: Bars | Snapshot) -> Result:
         bars = data.bars() if isinstance(data, Snapshot) else data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -30,37 +31,40 @@ two), few enough to bound the memory."""
 
 def replay(
     plan: Plan,
-    snapshot: Snapshot,
+    bars: Bars | Snapshot,
     calendar: Calendar,
     job: Job,
     *,
+    lake: Path,
     slices_per_batch: int | None = None,
     speed: float = 0.0,
     bars_per_second: float = 0.0,
     sinks: Sequence[ProgressSink] = (),
 ) -> Result:
-    """Replay a snapshot through the job until its last bar, and return the result.
+    """Replay bars through the job until the last one, and return the result.
 
-    A checkpoint that an earlier call left is resumed; one of another strategy, other settings or
-    other bars raises CheckpointMismatch before anything is written, a ledger that is not the
-    checkpoint's OutputError. `speed` (event seconds a
-    second) and `bars_per_second` pace the replay; `sinks` are told of its progress.
+    Bars in memory are written as a snapshot to the folder `lake`, unless an earlier call did so. A
+    checkpoint that it left is resumed; one of another strategy, other settings or other bars raises
+    CheckpointMismatch, a ledger that is not the checkpoint's or a lake of other bars OutputError,
+    before anything is written. `speed` (event seconds a second) and `bars_per_second` pace the
+    replay; `sinks` are told of its progress.
     """
-    source = Replay(
-        snapshot.path,
-        version=snapshot.version,
-        digest=snapshot.digest,
-        symbols=None if plan.symbols == snapshot.symbols else plan.symbols,
+    source = replace(
+        _whole(bars, lake),
+        symbols=None if plan.symbols == bars.symbols else plan.symbols,
         pace=Pace(speed, bars_per_second),
         slices_per_batch=slices_per_batch or max(1, BARS_AT_ONCE // len(plan.symbols)),
     )
-    claim(job, manifest(plan, snapshot.digest, job))
+    missing = isinstance(bars, Bars) and not _holds(source)
+    claim(job, manifest(plan, str(source.digest), job))
+    if isinstance(bars, Bars) and missing:
+        write_snapshot(bars_to_batches(bars), source.path, interval=bars.interval)
     course = Course(source.timeline(), source.pace) if sinks else None
-    with job_session(job, (snapshot.path,), sinks, course) as spark:
+    with job_session(job, (source.path,), sinks, course) as spark:
         packs = replay_packs(spark, source, plan.symbols, job.arrow_batch)
         query = start(spark, plan, packs, job, trigger={"availableNow": True})
         wait(query)
-    settings = {"engine": "spark", "ledger": job.ledger, "snapshot": snapshot.path}
+    settings = {"engine": "spark", "ledger": job.ledger, "snapshot": source.path}
     return Result(plan, read_ledger(job.ledger), calendar, settings)
 
 
@@ -122,15 +126,18 @@ class _End:
         """Nothing is held."""
 
 
-def in_lake(bars: Bars, folder: Path) -> Snapshot:
-    """Return the snapshot of bars in a folder, which an earlier call may have written.
+def _whole(bars: Bars | Snapshot, lake: Path) -> Replay:
+    if isinstance(bars, Bars):
+        return Replay(str(lake.absolute()), version=0, digest=bars.digest())
+    return Replay(bars.path, version=bars.version, digest=bars.digest)
 
-    Raises OutputError where the folder holds the snapshot of other bars.
-    """
+
+def _holds(source: Replay) -> bool:
+    """Return whether the lake has the bars already; raises OutputError where it has others."""
     try:
-        found = open_snapshot(str(folder))
+        found = open_snapshot(source.path)
     except SourceNotFound:
-        return write_snapshot(bars_to_batches(bars), str(folder), interval=bars.interval)
-    if found.digest != bars.digest():
-        raise OutputError(f"{folder} holds the snapshot of other bars; choose another folder")
-    return found
+        return False
+    if found.digest != source.digest:
+        raise OutputError(f"{source.path} holds the snapshot of other bars; choose another folder")
+    return True

@@ -233,24 +233,30 @@ def _finite(value: float | None) -> float:
 class MetricsFile:
     """A file with one JSON object a batch, appended and flushed; a resumed run goes on in it.
 
-    Raises OutputError where the file cannot be opened.
+    It is made with the first batch, so that a run that is refused leaves nothing.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[str] = path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write metrics to {path}: {error.strerror}") from error
+        self._path = path
+        self._file: IO[str] | None = None
 
     def update(self, progress: Progress) -> None:
-        """Append the report."""
-        self._file.write(json.dumps(asdict(progress)) + "\n")
-        self._file.flush()
+        """Append the report; raises OutputError where the file cannot be opened."""
+        file = self._file = self._file or self._open()
+        file.write(json.dumps(asdict(progress)) + "\n")
+        file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> IO[str]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return self._path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write metrics to {self._path}: {error.strerror}") from error
 
 
 class ProgressBar:

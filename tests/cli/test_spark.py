@@ -42,6 +42,15 @@ def test_spark_is_the_local_run(streambt: Command, place: Path) -> None:
     assert other.returncode == 1
     assert "belongs to another run" in other.stderr
     assert other.stderr.count("\n") == 1
+    for words, message in (
+        (("--set", "fast=1", "--checkpoint", "spark/checkpoint"), "belongs to another run"),
+        (("--speed", "2", "--bars-per-second", "3"), "bars_per_second"),
+        (("--ledger", "spark/ledger"), "is new, so they are another run's"),
+    ):
+        refused = streambt(*RUN, "--engine", "spark", *words, "--out", "refused")
+        assert refused.returncode in (1, 2), refused.stderr
+        assert message in refused.stderr
+        assert not (place / "refused").exists()
 
 
 @pytest.mark.spark

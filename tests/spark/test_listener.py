@@ -141,7 +141,7 @@ def test_the_metrics_file_has_a_line_for_each_batch(tmp_path: Path) -> None:
     assert lines[0]["equity"] == 1000123.45
     assert lines[0]["event_time"] == "2024-03-01T14:30:00Z"
     with pytest.raises(OutputError, match="cannot write metrics"):
-        MetricsFile(path / "below")
+        MetricsFile(path / "below").update(REPORT)
 
 
 def test_the_bar_shows_the_run() -> None:
