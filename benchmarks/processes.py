@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SAMPLE_SECONDS = 0.1
+SAMPLE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,11 @@ def measure(command: Sequence[str], request: Mapping[str, Any]) -> Outcome:
 
 
 class Sampler(threading.Thread):
-    """Watches the resident memory of a process and all its descendants."""
+    """Watches the memory of a process and all its descendants.
+
+    What counts is a level that two samples in a row reach: for an instant, a process that has just
+    forked is there twice.
+    """
 
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
@@ -65,22 +69,29 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         """Sample until stopped."""
+        before = 0
         while not self._over.wait(SAMPLE_SECONDS):
-            self._peak = max(self._peak, resident(self._root))
+            now = memory(self._root)
+            self._peak, before = max(self._peak, min(before, now)), now
 
     def stop(self) -> int:
-        """Stop and return the highest sample."""
+        """Stop and return the highest level."""
         self._over.set()
         self.join()
         return self._peak
 
 
-def resident(root: int) -> int:
-    """Return the resident bytes of a process and its descendants; shared pages count in each.
+def memory(root: int) -> int:
+    """Return the resident bytes of a process and its descendants; shared pages count once (PSS).
 
     0 where there is no /proc to read them from.
     """
-    return sum(int(stat[21]) for stat in _family(root)) * os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    for pid in _family(root):
+        with suppress(OSError):  # it has just ended
+            lines = Path("/proc", str(pid), "smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total * 1024
 
 
 def cpu_seconds(root: int) -> float:
@@ -88,11 +99,11 @@ def cpu_seconds(root: int) -> float:
 
     0 where there is no /proc to read it from.
     """
-    ticks = sum(int(field) for stat in _family(root) for field in stat[11:15])
+    ticks = sum(int(field) for stat in _family(root).values() for field in stat[11:15])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _family(root: int) -> list[list[str]]:
+def _family(root: int) -> dict[int, list[str]]:
     """Return the fields of /proc/PID/stat from `state` on, of a process and its descendants."""
     stats: dict[int, list[str]] = {}
     for entry in os.scandir("/proc") if Path("/proc").is_dir() else ():
@@ -100,8 +111,9 @@ def _family(root: int) -> list[list[str]]:
             with suppress(OSError):  # it has just ended
                 text = Path(entry.path, "stat").read_text()
                 stats[int(entry.name)] = text[text.rindex(")") + 2 :].split()
-    family, generation = [], {root}
+    family: dict[int, list[str]] = {}
+    generation = {root}
     while generation:
-        family += [stats[pid] for pid in generation if pid in stats]
+        family |= {pid: stats[pid] for pid in generation if pid in stats}
         generation = {pid for pid, stat in stats.items() if int(stat[1]) in generation}
     return family

@@ -25,8 +25,8 @@ NOTES = """\
   slice. vectorbt keeps order records and computes the equity when asked: both rates are given.
   backtrader is run without observers and keeps no equity curve.
 - The equity falls because minute bars cross often and each fill costs a commission.
-- Memory is resident memory summed over the process tree, sampled ten times a second; pages that
-  processes share count in each.
+- Memory is resident memory summed over the process tree, sampled four times a second; pages that
+  processes share count once.
 - The peers are installed in environments of their own and run as programs of their own.
 """
 
