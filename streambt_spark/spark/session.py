@@ -181,18 +181,35 @@ def _local_settings(jars: Sequence[Path], java_options: Sequence[str]) -> dict[s
     # A worker takes the first python3 on PATH, which need not be this one.
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # each further one keeps memory of its own
     # Ours would come before Spark's own, and some bundle old copies of what Spark has.
     ordered = (spark_jars() / "*", *jars)
     logging_options = f"-Dlog4j2.configurationFile={LOG4J.as_uri()}"
     return {
         "spark.driver.extraClassPath": os.pathsep.join(map(str, ordered)),
         "spark.driver.extraJavaOptions": " ".join(
-            ("-XX:+UseParallelGC", logging_options, *java_options)
+            (*_collector(os.cpu_count() or 1), logging_options, *java_options)
         ),
         "spark.driver.host": "127.0.0.1",
         "spark.python.daemon.module": "streambt_spark.spark.daemon",
         "spark.driver.bindAddress": "127.0.0.1",
     }
+
+
+def _collector(cores: int) -> tuple[str, ...]:
+    """Return the options of Java's collector: the memory of a run must not grow with its length.
+
+    Packs of rows are large and live for a moment. Left to itself the collector makes the young
+    generation as large as they fill, and touches ever more of the heap.
+    """
+    young = min(48 * cores, 512)
+    return (
+        "-XX:+UseParallelGC",
+        "-XX:-UseAdaptiveSizePolicy",
+        f"-Xmn{young}m",
+        "-XX:MinHeapFreeRatio=10",
+        "-XX:MaxHeapFreeRatio=20",
+    )
 
 
 def _s3a(addresses: Iterable[str]) -> dict[str, str]:
