@@ -33,7 +33,7 @@ from pydantic_settings import (
 )
 
 from streambt_spark.errors import ConfigError, did_you_mean
-from streambt_spark.masking import mask
+from streambt_spark.masking import mask_address
 
 PREFIX = "STREAMBT_"
 PROFILE_FOLDERS = (Path("conf"), Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf")
@@ -297,7 +297,7 @@ class Loaded:
 
 def _plain(value: object) -> str:
     if isinstance(value, SecretStr):
-        value = mask("".join(value.get_secret_value().split()))  # a password may hold a space
+        value = mask_address(value.get_secret_value())
     value = list(value) if isinstance(value, tuple) else value
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
     return text.removesuffix("\n").removesuffix("\n...")

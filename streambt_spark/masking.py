@@ -31,6 +31,11 @@ def mask(text: str) -> str:
     return _PAIR.sub(rf"\1{MASK}", text)
 
 
+def mask_address(address: str) -> str:
+    """Return one address without its login, whose password may hold a space."""
+    return mask("".join(address.split()))
+
+
 def slash_in_login(address: str) -> bool:
     """Tell whether a login holds a /, which parsers take for its end and then quote the rest."""
     return _SLASH_IN_LOGIN.match(address) is not None

@@ -8,8 +8,6 @@ import typer
 
 from streambt_spark.cli.options import Bootstrap, MongoAddress, Profile
 from streambt_spark.cli.output import console
-from streambt_spark.errors import ConfigError
-from streambt_spark.masking import mask, slash_in_login
 
 if TYPE_CHECKING:
     from streambt_spark.config import Settings
@@ -44,24 +42,11 @@ def doctor(
 def _servers(settings: Settings) -> dict[str, str]:
     servers: dict[str, str] = {}
     if settings.mongo.address is not None:
-        nodes = _nodes(settings.mongo.address.get_secret_value())
+        from streambt_spark.stores.mongo import servers_of
+
+        nodes = servers_of(settings.mongo.address.get_secret_value())
         servers |= {f"MongoDB {host}": f"{host}:{port}" for host, port in nodes}
     for node in (settings.kafka.bootstrap or "").split(","):
         if node.strip():
             servers[f"Kafka {node.strip()}"] = node.strip()
     return servers
-
-
-def _nodes(address: str) -> list[tuple[str, int | None]]:
-    from pymongo.errors import ConfigurationError, InvalidURI
-    from pymongo.uri_parser import parse_uri
-
-    try:
-        if slash_in_login(address):
-            raise InvalidURI("a / in the user or password must be written %2F")
-        return list(parse_uri(address)["nodelist"])
-    except (ConfigurationError, ValueError) as error:
-        shown = mask("".join(address.split()))  # a password may hold a space
-        raise ConfigError(
-            f"MongoDB address {shown} is not understood: {error}; write mongodb://host:27017"
-        ) from None

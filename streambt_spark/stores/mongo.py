@@ -26,6 +26,7 @@ from pymongo.errors import (
     PyMongoError,
     WTimeoutError,
 )
+from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 from tenacity import (
     Retrying,
@@ -37,7 +38,7 @@ from tenacity import (
 
 from streambt_spark.core.bars import FIELDS, SYMBOL, Bars, interval_us
 from streambt_spark.errors import ConfigError, DataError, StoreError, StoreUnavailable
-from streambt_spark.masking import MASK, mask, slash_in_login
+from streambt_spark.masking import MASK, mask_address, slash_in_login
 from streambt_spark.stores.intake import Checked, Counts
 from streambt_spark.stores.tables import BAR_SCHEMA, TIMESTAMP
 
@@ -71,12 +72,11 @@ class BarStore:
 
     def __init__(self, address: str, database: str = "streambt", *, timeout: float = 20.0) -> None:
         self._timeout = timeout
-        self._shown = mask("".join(address.split()))  # a password may hold a space
+        self._shown = mask_address(address)
         self._secret = _password(address)
         milliseconds = max(int(timeout * 1000 / 4), 100)
         try:
-            if slash_in_login(address):
-                raise InvalidURI("a / in the user or password must be written %2F")
+            _require_login(address)
             self._client: MongoClient[Document] = MongoClient(
                 address,
                 serverSelectionTimeoutMS=milliseconds,
@@ -85,10 +85,7 @@ class BarStore:
                 appname="streambt",
             )
         except (InvalidURI, ConfigurationError, ValueError) as error:
-            raise ConfigError(
-                f"MongoDB address {self._shown} is not understood: {self._clean(error)}; "
-                "write mongodb://host:27017"
-            ) from None
+            raise _not_understood(address, error) from None
         concern = WriteConcern(w="majority", j=True, wtimeout=max(int(timeout * 1000), 1000))
         self._database: Database[Document] = self._client.get_database(
             database, CodecOptions(tz_aware=True), write_concern=concern
@@ -378,8 +375,33 @@ class BarStore:
         return []
 
     def _clean(self, error: object) -> str:
-        text = " ".join(str(error).split()).partition(" (configured timeouts")[0][:300]
-        return text.replace(self._secret, MASK) if self._secret else text
+        return _cleaned(error, self._secret)
+
+
+def servers_of(address: str) -> list[tuple[str, int | None]]:
+    """Return the hosts and ports of an address; raises ConfigError where it is not understood."""
+    try:
+        _require_login(address)
+        return list(parse_uri(address)["nodelist"])
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise _not_understood(address, error) from None
+
+
+def _require_login(address: str) -> None:
+    if slash_in_login(address):
+        raise InvalidURI("a / in the user or password must be written %2F")
+
+
+def _not_understood(address: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"MongoDB address {mask_address(address)} is not understood: "
+        f"{_cleaned(error, _password(address))}; write mongodb://host:27017"
+    )
+
+
+def _cleaned(error: object, secret: str) -> str:
+    text = " ".join(str(error).split()).partition(" (configured timeouts")[0][:300]
+    return text.replace(secret, MASK) if secret else text
 
 
 def _password(address: str) -> str:
