@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from streambt_spark.calendars import Calendar
 from streambt_spark.core import plan as plans
 from streambt_spark.core.allocation import Allocation
-from streambt_spark.core.bars import Bars, interval_us
+from streambt_spark.core.bars import Bars, interval_us, symbol_names
 from streambt_spark.core.broker import Broker
 from streambt_spark.core.graph import DATA, Graph, Handle, Input, compile_graph
 from streambt_spark.core.indicators import check_causal, check_memory, resolve
@@ -43,8 +43,7 @@ class Universe:
         interval_us(self.interval)
         if not self.symbols:
             raise ConfigError("a live universe needs its symbols, such as AAPL,SPY")
-        symbols = {symbol.strip().upper() for symbol in self.symbols}  # as everywhere they come in
-        object.__setattr__(self, "symbols", tuple(sorted(symbols)))
+        object.__setattr__(self, "symbols", symbol_names(self.symbols))
 
 
 class Cerebro:

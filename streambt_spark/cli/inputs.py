@@ -106,6 +106,7 @@ def _time(settings: Settings, option: str, text: str | None, interval: str) -> i
 
 
 def _read_snapshot(settings: Settings) -> Input:
+    from streambt_spark.core.bars import symbol_names
     from streambt_spark.stores.intake import Counts
     from streambt_spark.stores.lake import open_snapshot
 
@@ -114,7 +115,7 @@ def _read_snapshot(settings: Settings) -> Input:
     if start is None and end is None and not settings.data.symbols:
         counts = Counts(snapshot.rows, snapshot.rows)
         return Input(snapshot, snapshot.rows, snapshot.digest, snapshot.path, counts)
-    wanted = sorted({symbol.strip().upper() for symbol in settings.data.symbols})
+    wanted = symbol_names(settings.data.symbols)
     if missing := sorted(set(wanted) - set(snapshot.symbols)):
         held = ", ".join(snapshot.symbols[:20]) + (", …" if len(snapshot.symbols) > 20 else "")
         raise NoData(f"snapshot {snapshot.path} has no bars of {', '.join(missing)}; it has {held}")

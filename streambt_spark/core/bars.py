@@ -13,7 +13,7 @@ import numpy as np
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,6 +61,11 @@ def interval_us(interval: str) -> int:
 
 FAULTS: tuple[Reason | None, ...] = (None, *Reason)
 """A Reason by its code; 0 is no fault."""
+
+
+def symbol_names(symbols: Iterable[str]) -> tuple[str, ...]:
+    """Return symbols as the stores keep them: in capitals, in order, each once."""
+    return tuple(sorted({symbol.strip().upper() for symbol in symbols}))
 
 
 def fault_codes(

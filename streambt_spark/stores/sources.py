@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 import pyarrow.dataset as ds
 
-from streambt_spark.core.bars import FIELDS, interval_us
+from streambt_spark.core.bars import FIELDS, interval_us, symbol_names
 from streambt_spark.errors import BadColumns, DataError, NoData, SourceNotFound
 from streambt_spark.stores.columns import match_columns
 from streambt_spark.stores.frames import frame_to_table, records_to_table
@@ -73,7 +73,7 @@ def read_source(
     """
     interval_us(interval)
     time_zone = zone(tz)
-    wanted = None if symbols is None else sorted({s.strip().upper() for s in symbols})
+    wanted = None if symbols is None else list(symbol_names(symbols))
     if symbol is None and wanted is not None and len(wanted) == 1:
         symbol = wanted[0]
     where = _describe(source)
