@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -81,14 +81,13 @@ class Result:
         told = self.ledger.filter(pc.equal(self.ledger["kind"], "counts"))
         sums = told.group_by("reason").aggregate([("quantity", "sum")]).to_pylist()
         found = {row["reason"]: int(row["quantity_sum"]) for row in sums}
-        run = {name.name: found.get(name.name, 0) for name in fields(Counts)}
-        refused = self.source.duplicate + self.source.rejected
-        run["read"] += refused + self.source.revised
-        for name in ("duplicate", "rejected"):
-            run[name] += getattr(self.source, name)
-        for name in ("accepted", "revised"):
-            run[name] += self.source.revised
-        return run
+        run = Counts(**{each.name: found.get(each.name, 0) for each in fields(Counts)})
+        # The run read the source's bars: what it accepted but for those that were replaced.
+        passed_on = self.source.accepted - self.source.revised
+        besides = replace(
+            self.source, read=self.source.read - passed_on, accepted=self.source.revised
+        )
+        return asdict(run + besides)
 
     @cached_property
     def fills(self) -> pd.DataFrame:
