@@ -130,7 +130,8 @@ def claim(job: Job, bound: Mapping[str, Any]) -> None:
             f"checkpoint {job.checkpoint} has written to ledger {job.ledger}, which is gone; "
             "choose another --out, or delete the checkpoint to start again"
         )
-    bind(job.checkpoint, bound)
+    if not known:
+        bind(job.checkpoint, bound)
 
 
 @contextmanager

@@ -55,10 +55,10 @@ def replay(
         pace=Pace(speed, bars_per_second),
         slices_per_batch=slices_per_batch or max(1, BARS_AT_ONCE // len(plan.symbols)),
     )
-    missing = isinstance(bars, Bars) and not _holds(source)
+    unwritten = bars if isinstance(bars, Bars) and not _holds(source) else None
     claim(job, manifest(plan, str(source.digest), job))
-    if isinstance(bars, Bars) and missing:
-        write_snapshot(bars_to_batches(bars), source.path, interval=bars.interval)
+    if unwritten is not None:
+        write_snapshot(bars_to_batches(unwritten), source.path, interval=unwritten.interval)
     course = Course(source.timeline(), source.pace) if sinks else None
     with job_session(job, (source.path,), sinks, course) as spark:
         packs = replay_packs(spark, source, plan.symbols, job.arrow_batch)
