@@ -52,15 +52,16 @@ def demo(
     from streambt_spark.spark.java import java_version
 
     settings = load(given, profile, DEFAULTS | {"strategy": str(example(STRATEGY))}).settings
-    if settings.data.bars is not None:
+    bars, folder = settings.data.bars, Path(settings.run.out or "").absolute()
+    if bars is not None:
         look_at_bars(settings)
+        if Path(bars).absolute().is_relative_to(folder):
+            raise ConfigError(
+                f"--bars {bars} is in {folder}, which the demo makes anew; move it away"
+            )
     java_version()
-    folder = Path(settings.run.out or "").absolute()
-    bars = settings.data.bars
-    if bars is not None and Path(bars).absolute().is_relative_to(folder):
-        raise ConfigError(f"--bars {bars} is in {folder}, which the demo makes anew; move it away")
     _renew(folder)
-    if settings.data.bars is None:
+    if bars is None:
         settings = _with(settings, "data", bars=str(_generate(folder, settings)))
     snapshot = _store(settings, folder)
     settings = _with(settings, "data", bars=None, snapshot=snapshot)

@@ -133,7 +133,7 @@ def _start(
         PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
     master = master or conf.get("spark.master") or os.environ.get("SPARK_MASTER")
     if master:
-        settings |= {"spark.master": master}
+        settings["spark.master"] = master
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         return _build({**_unless_submitted(settings), **conf})
     java = java_version()
