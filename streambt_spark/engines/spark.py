@@ -15,7 +15,7 @@ from streambt_spark.errors import OutputError, SourceNotFound
 from streambt_spark.spark.kafka import kafka_rows, require_topic
 from streambt_spark.spark.listener import Course, Progress, ProgressSink
 from streambt_spark.spark.pace import Pace
-from streambt_spark.spark.packing import packed
+from streambt_spark.spark.packing import ROWS_PER_PACK, packed
 from streambt_spark.spark.replay import Replay, replay_packs
 from streambt_spark.spark.sinks import has_ended, read_ledger
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
@@ -61,8 +61,11 @@ def replay(
         write_snapshot(bars_to_batches(unwritten), source.path, interval=unwritten.interval)
     course = Course(source.timeline(), source.pace) if sinks else None
     with job_session(job, (source.path,), sinks, course) as spark:
-        packs = replay_packs(spark, source, plan.symbols, job.arrow_batch)
-        query = start(spark, plan, packs, job, trigger={"availableNow": True})
+        rows_per_pack = min(job.arrow_batch, ROWS_PER_PACK)
+        packs = replay_packs(spark, source, plan.symbols, rows_per_pack)
+        # The records that Spark hands the operator in one Arrow batch are packs.
+        by_pack = replace(job, arrow_batch=max(1, job.arrow_batch // rows_per_pack))
+        query = start(spark, plan, packs, by_pack, trigger={"availableNow": True})
         wait(query)
     settings = {"engine": "spark", "ledger": job.ledger, "snapshot": source.path}
     return Result(plan, read_ledger(job.ledger), calendar, settings)

@@ -1,8 +1,8 @@
 """The stateful operator: packs of rows to ledger events, by applyInPandasWithState.
 
 It only translates: it decodes the state, calls the core's step and encodes the state again, and
-the codes of the events become texts in the JVM. Spark gives a group's rows in no order and in
-several frames, so all of them are collected before the step, which sorts.
+the codes of the events become texts in the JVM. Spark gives a group's packs in no order and in
+several frames, so all of them are collected, and then folded in portions from the earliest on.
 
 The key is the lane block: the lanes of one block share the bars, which reach it once.
 """
@@ -31,9 +31,9 @@ from streambt_spark.core.ledger import (
     Events,
     Kind,
 )
+from streambt_spark.core.portions import portions
 from streambt_spark.core.state import decode, encode
-from streambt_spark.spark.packing import from_bytes
-from streambt_spark.spark.schemas import PACKED
+from streambt_spark.spark.packing import parts_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -46,6 +46,10 @@ warnings.filterwarnings("ignore", "The behavior of DataFrame concatenation", Fut
 
 OBSERVED = "ledger"
 """The name of the figures that a query's progress carries, for the listener."""
+
+ROWS_AT_ONCE, SLICES_AT_ONCE = 131_072, 500
+"""What one step takes of a batch: few enough rows for the caches and for the memory of a worker, or
+enough slices of a wide universe to spread the cost of a step."""
 
 _BLOCK = "block"
 _STATE = StructType([StructField("block", BinaryType())])
@@ -89,14 +93,17 @@ def _folder(plan: Plan, parts: Sequence[Plan]) -> Folder:
         key: tuple[Any, ...], frames: Iterator[pd.DataFrame], state: GroupState
     ) -> Iterator[pd.DataFrame]:
         part = parts[int(key[0])]
-        rows = from_bytes(pack for frame in frames for pack in frame[PACKED])
+        lanes = [numbers[lane.name] for lane in part.lanes]
         block = decode(bytes(state.get[0]), part) if state.exists else open_block(part)
-        block, events = step(part, block, rows)
+        packs = (pack for frame in frames for pack in parts_of(frame))
+        size = max(ROWS_AT_ONCE, SLICES_AT_ONCE * len(plan.symbols))
+        for rows in portions(packs, size):
+            block, events = step(part, block, rows)
+            if key[0]:
+                # Every block reads the same rows; the first one tells what became of them.
+                events = _without_audit(events)
+            yield _frame(_renumbered(events, lanes))
         state.update((encode(block, part),))
-        if key[0]:
-            # Every block reads the same rows; the first one tells what became of them.
-            events = _without_audit(events)
-        yield _frame(_renumbered(events, [numbers[lane.name] for lane in part.lanes]))
 
     return fold
 

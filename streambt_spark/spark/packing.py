@@ -2,13 +2,15 @@
 
 Spark hands applyInPandasWithState one state cell for every input row and turns each into a Python
 object, which costs more than the rest of the operator. So the tasks that read the rows translate
-and check them and pack an Arrow batch into one binary row; the operator gets a handful of rows.
-The replay source does so itself; the rows of a source of Spark's own pass through `packed`.
+and check them and pack thousands of them into one binary row; the operator gets a handful of rows.
+Packs are compressed, for the JVM holds a batch several times on its way. The replay source packs
+its rows itself; the rows of a source of Spark's own pass through `packed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,20 +18,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streambt_spark.core.bars import FAULTS, FIELDS, Reason
+from streambt_spark.core.portions import Part
 from streambt_spark.core.slices import Mark, Rows, screen
 from streambt_spark.spark import schemas
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame
 
-_SCHEMA = pa.schema([(schemas.PACKED, pa.binary())])
-_DTYPES: dict[str, str] = {
-    "code": "<i4", "ts": "<i8", "seq": "<i8", "mark": "|i1", "fault": "|i1",
-    **dict.fromkeys(FIELDS, "<f8"),
-}  # fmt: skip
-_WIDTH = sum(np.dtype(dtype).itemsize for dtype in _DTYPES.values())
-assert tuple(_DTYPES) == Rows.__slots__
+_SCHEMA = pa.schema(
+    [
+        pa.field(schemas.ROWS, pa.binary(), nullable=False),
+        *(
+            pa.field(name, pa.int64(), nullable=False)
+            for name in (schemas.COUNT, schemas.FIRST, schemas.LAST)
+        ),
+    ]
+)
+_WRITE = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 3), use_threads=False)
+_READ = pa.ipc.IpcReadOptions(use_threads=False)
+ROWS_PER_PACK = 16_384
+"""Rows of a pack: a megabyte at most before it is compressed, no large object for Spark's JVM."""
 
 
 def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
@@ -38,7 +48,7 @@ def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
 
 
 def packer(
-    symbols: Sequence[str], interval: str, most: int | None = None
+    symbols: Sequence[str], interval: str, most: int = ROWS_PER_PACK
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function that makes of each batch of STREAM a batch of PACKS with one row.
 
@@ -48,10 +58,9 @@ def packer(
 
     def packs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for start in range(0, batch.num_rows, most or batch.num_rows or 1):
-                part = batch.slice(start, most)
-                pack = to_bytes(screen(rows_of(part, symbols), interval))
-                yield pa.RecordBatch.from_arrays([pa.array([pack], pa.binary())], schema=_SCHEMA)
+            for start in range(0, batch.num_rows, most):
+                rows = screen(rows_of(batch.slice(start, most), symbols), interval)
+                yield _pack(rows)
 
     return packs
 
@@ -81,27 +90,35 @@ def rows_of(batch: pa.RecordBatch, symbols: Sequence[str]) -> Rows:
     return rows.where(~foreign)
 
 
+def _pack(rows: Rows) -> pa.RecordBatch:
+    part = Part.of(rows)
+    row = [to_bytes(rows), part.count, part.first, part.last]
+    columns = [pa.array([value], field.type) for value, field in zip(row, _SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
+
+
+def parts_of(packs: pd.DataFrame) -> Iterator[Part]:
+    """Yield packs (schema PACKS) as parts whose rows are unpacked when they are loaded."""
+    names = (schemas.ROWS, schemas.COUNT, schemas.FIRST, schemas.LAST)
+    for rows, count, first, last in zip(*(packs[name] for name in names), strict=True):
+        yield Part(count, first, last, partial(from_bytes, rows))
+
+
 def to_bytes(rows: Rows) -> bytes:
-    """Return rows as bytes: column after column, little endian."""
-    return b"".join(
-        np.ascontiguousarray(getattr(rows, name), dtype).tobytes()
-        for name, dtype in _DTYPES.items()
-    )
+    """Return rows as an Arrow stream of one compressed batch."""
+    columns = [pa.array(getattr(rows, name)) for name in Rows.__slots__]
+    batch = pa.RecordBatch.from_arrays(columns, list(Rows.__slots__))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=_WRITE) as stream:
+        stream.write_batch(batch)
+    pack: bytes = sink.getvalue().to_pybytes()
+    return pack
 
 
-def from_bytes(packs: Iterable[bytes]) -> Rows:
-    """Return the rows of all packs, in order."""
-    parts = [_unpacked(bytes(data)) for data in packs]
-    return parts[0] if len(parts) == 1 else Rows.concat(*parts)
-
-
-def _unpacked(data: bytes) -> Rows:
-    count = len(data) // _WIDTH
-    columns, at = [], 0
-    for dtype in _DTYPES.values():
-        columns.append(np.frombuffer(data, dtype, count, at))
-        at += count * np.dtype(dtype).itemsize
-    return Rows(*columns)
+def from_bytes(pack: bytes) -> Rows:
+    """Return the rows that `to_bytes` wrote."""
+    batch = pa.ipc.open_stream(pack, options=_READ).read_next_batch()
+    return Rows(*(column.to_numpy() for column in batch.columns))
 
 
 def _filled(column: pa.Array, null: float, dtype: Any) -> NDArray[Any]:

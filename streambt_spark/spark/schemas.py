@@ -61,9 +61,17 @@ STREAM = StructType(
 )
 """The rows of a source; see `MARKS`."""
 
-PACKED = "rows"
-PACKS = StructType([StructField(PACKED, BinaryType())])
-"""What the operator takes: many rows of STREAM in one; see `packing`."""
+ROWS, COUNT, FIRST, LAST = "rows", "count", "first", "last"
+PACKS = StructType(
+    [
+        StructField(ROWS, BinaryType(), nullable=False),
+        StructField(COUNT, LongType(), nullable=False),
+        StructField(FIRST, LongType(), nullable=False),
+        StructField(LAST, LongType(), nullable=False),
+    ]
+)
+"""What the operator takes: many rows of STREAM in one (see `packing`), with their number and their
+first and last time (UTC µs)."""
 
 
 def _ledger(types: Mapping[str, DataType]) -> StructType:

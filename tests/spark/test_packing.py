@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from streambt_spark.core.bars import DAY_US, FAULTS, Reason
+from streambt_spark.core.portions import Part
 from streambt_spark.core.slices import Mark, Rows
-from streambt_spark.spark.packing import from_bytes, packer, rows_of, to_bytes
+from streambt_spark.spark.packing import from_bytes, packer, parts_of, rows_of, to_bytes
 
 SYMBOLS = ("A", "B")
 
@@ -28,6 +29,11 @@ def batch(*rows: tuple[object, ...]) -> pa.RecordBatch:
         ],
         names=["symbol", "ts", "open", "high", "low", "close", "volume", "seq", "mark"],
     )
+
+
+def parts(packs: pa.RecordBatch) -> list[Part]:
+    """Return packs as the operator takes them."""
+    return list(parts_of(packs.to_pandas()))
 
 
 def faults(rows: Rows) -> list[Reason | None]:
@@ -67,7 +73,7 @@ def test_bad_rows_carry_their_reason() -> None:
         (None, None, None, None, "malformed"),
         ("A", 4, 5.0, None, "no such mark"),
     )
-    rows = from_bytes(out["rows"][0].as_py() for out in pack(iter([given])))
+    rows = Rows.concat(*(part.load() for out in pack(iter([given])) for part in parts(out)))
     assert faults(rows) == [
         None,
         Reason.UNKNOWN_SYMBOL,
@@ -78,12 +84,31 @@ def test_bad_rows_carry_their_reason() -> None:
     ]
 
 
-def test_packs_are_joined_in_order() -> None:
-    """Bytes hold every bit of every column, however many packs there are."""
-    first = rows_of(batch(("A", 1, 0.1 + 0.2, 3, "bar")), SYMBOLS)
-    second = rows_of(batch(("B", 1, 1e-300, None, "bar"), (None, 1, None, 1, "end")), SYMBOLS)
-    joined = from_bytes([to_bytes(first), to_bytes(second)])
-    expected = Rows.concat(first, second)
+def test_a_pack_holds_every_bit() -> None:
+    """Bytes give back every column as it was: its type, its order, its NaN."""
+    rows = rows_of(
+        batch(
+            ("A", 1, 0.1 + 0.2, 3, "bar"),
+            ("B", 1, 1e-300, None, "bar"),
+            (None, 1, None, 1, "end"),
+        ),
+        SYMBOLS,
+    )
+    found = from_bytes(to_bytes(rows))
     for name in Rows.__slots__:
-        assert getattr(joined, name).tobytes() == getattr(expected, name).tobytes()
-    assert np.isnan(joined.close[-1])
+        assert getattr(found, name).dtype == getattr(rows, name).dtype
+        assert getattr(found, name).tobytes() == getattr(rows, name).tobytes()
+    assert np.isnan(found.close[-1])
+
+
+def test_a_pack_tells_how_many_rows_it_has_and_when() -> None:
+    """A batch is cut into packs of at most `most` rows, whose times need not be in order."""
+    cells = [("A", day, 5.0, None, "bar") for day in (3, 1, 2, 7, 5)]
+    packs = list(packer(SYMBOLS, "1d", 3)(iter([batch(*cells)])))
+    told = [(part.count, part.first, part.last) for pack in packs for part in parts(pack)]
+    assert told == [(3, DAY_US, 3 * DAY_US), (2, 5 * DAY_US, 7 * DAY_US)]
+    rows = [part.load() for pack in packs for part in parts(pack)]
+    assert [part.ts.tolist() for part in rows] == [
+        [3 * DAY_US, DAY_US, 2 * DAY_US],
+        [7 * DAY_US, 5 * DAY_US],
+    ]

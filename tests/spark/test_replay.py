@@ -106,7 +106,9 @@ def test_packs_hold_the_same_rows(
         .start()
         .awaitTermination(120)
     )
-    batches = [from_bytes(row[schemas.PACKED] for row in rows) for rows in packs if rows]
+    batches = [
+        Rows.concat(*(from_bytes(row[schemas.ROWS]) for row in rows)) for rows in packs if rows
+    ]
     assert [len(rows) for rows in packs if rows] == [3, 3, 3, 3, 2]
     assert [int(rows.ts.max()) // MINUTE for rows in batches] == [6, 13, 20, 27, 29]
     assert [(rows.mark == Mark.END).sum() for rows in batches] == [0, 0, 0, 0, 1]
