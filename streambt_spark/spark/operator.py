@@ -33,6 +33,7 @@ from streambt_spark.core.ledger import (
 )
 from streambt_spark.core.portions import portions
 from streambt_spark.core.state import decode, encode
+from streambt_spark.spark.memory import release_unused
 from streambt_spark.spark.packing import parts_of
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _folder(plan: Plan, parts: Sequence[Plan]) -> Folder:
                 events = _without_audit(events)
             yield _frame(_renumbered(events, lanes))
         state.update((encode(block, part),))
+        release_unused()
 
     return fold
 

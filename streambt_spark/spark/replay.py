@@ -26,6 +26,7 @@ from pyspark.sql.streaming.datasource import (
 from streambt_spark.core.bars import FIELDS
 from streambt_spark.errors import ConfigError, DataError
 from streambt_spark.spark import schemas
+from streambt_spark.spark.memory import release_unused
 from streambt_spark.spark.pace import Pace, Timeline, due_slices, seconds_until
 from streambt_spark.spark.packing import packer
 from streambt_spark.stores.lake import Snapshot, open_snapshot
@@ -275,7 +276,8 @@ class PackingReader(ReplayReader):
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Yield the packs of a task."""
         packs = packer(self._symbols, self.replay.snapshot().interval, self._most)
-        return packs(super().read(partition))
+        yield from packs(super().read(partition))
+        release_unused()
 
 
 class Clock:

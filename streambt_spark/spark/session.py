@@ -181,7 +181,9 @@ def _local_settings(jars: Sequence[Path], java_options: Sequence[str]) -> dict[s
     # A worker takes the first python3 on PATH, which need not be this one.
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # each further one keeps memory of its own
+    # What Arrow's own pool or a further arena of malloc keeps, no worker could give back.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     # Ours would come before Spark's own, and some bundle old copies of what Spark has.
     ordered = (spark_jars() / "*", *jars)
     logging_options = f"-Dlog4j2.configurationFile={LOG4J.as_uri()}"
@@ -190,6 +192,10 @@ def _local_settings(jars: Sequence[Path], java_options: Sequence[str]) -> dict[s
         "spark.driver.extraJavaOptions": " ".join(
             (*_collector(os.cpu_count() or 1), logging_options, *java_options)
         ),
+        # Packs outside the heap are gone with their task; inside, they wait for a collection.
+        "spark.memory.offHeap.enabled": "true",
+        "spark.memory.offHeap.size": "1g",
+        "spark.buffer.pageSize": "1m",
         "spark.driver.host": "127.0.0.1",
         "spark.python.daemon.module": "streambt_spark.spark.daemon",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -199,16 +205,20 @@ def _local_settings(jars: Sequence[Path], java_options: Sequence[str]) -> dict[s
 def _collector(cores: int) -> tuple[str, ...]:
     """Return the options of Java's collector: the memory of a run must not grow with its length.
 
-    Packs of rows are large and live for a moment. Left to itself the collector makes the young
-    generation as large as they fill, and touches ever more of the heap.
+    Left to itself the collector makes the young generation as large as what passes through it, and
+    lets what a task needs for a second pile up in the old one. Here few objects survive the young
+    generation, so the old one stays near what is alive.
     """
     young = min(48 * cores, 512)
     return (
         "-XX:+UseParallelGC",
         "-XX:-UseAdaptiveSizePolicy",
         f"-Xmn{young}m",
-        "-XX:MinHeapFreeRatio=10",
-        "-XX:MaxHeapFreeRatio=20",
+        "-XX:SurvivorRatio=3",
+        "-XX:InitialTenuringThreshold=15",
+        f"-Xms{young + 128}m",
+        "-XX:+IgnoreUnrecognizedVMOptions",  # the next one is of Java 17.0.9
+        "-XX:TrimNativeHeapInterval=500",
     )
 
 
