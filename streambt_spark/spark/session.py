@@ -209,7 +209,7 @@ def _collector(cores: int) -> tuple[str, ...]:
     lets what a task needs for a second pile up in the old one. Here few objects survive the young
     generation, so the old one stays near what is alive.
     """
-    young = min(48 * cores, 512)
+    young = min(48 * cores, 256)  # with the old one, less than the 450 MB that Spark asks for
     return (
         "-XX:+UseParallelGC",
         "-XX:-UseAdaptiveSizePolicy",
