@@ -92,7 +92,11 @@ def evaluate(
 
 def anchor(n: int, function: Function) -> int:
     """Return the first bar that the value at bar n is computed from."""
-    return max(0, n // function.span * function.span - function.warmup)
+    return _anchor(n, function.span, function.warmup)
+
+
+def _anchor(n: int, span: int, warmup: int) -> int:
+    return max(0, n // span * span - warmup)
 
 
 def _past(
@@ -123,12 +127,12 @@ def _windows(
 ) -> tuple[NDArray[np.float64], ...]:
     """Evaluate window by window; row `kept` of the columns is bar (or slice) `count`."""
     first, last = count - kept, count + len(columns[0]) - kept
-    span = function.span
+    span, warmup = function.span, function.warmup
     pieces: list[list[NDArray[np.float64]]] = [[] for _ in function.outputs]
     start = count
     while start < last:
         stop = min(last, (start // span + 1) * span)
-        base = anchor(start, function)
+        base = _anchor(start, span, warmup)
         window = [column[base - first : stop - first] for column in columns]
         for piece, result in zip(pieces, function.evaluate(window), strict=True):
             piece.append(result[start - base :])

@@ -73,7 +73,9 @@ class TalibKernel:
             if not len(column) or column[0] != column[0]:
                 begin = first_row(columns, every=True)
                 break
-        result = self.call(*columns, *self.args)
+        # TA-Lib's wrapper asks of each argument whether it is a Series, which takes longer than it.
+        call = getattr(self.call, "__wrapped__", self.call)
+        result = call(*columns, *self.args)
         outputs = result if type(result) is tuple else (result,)
         if begin == len(columns[0]):
             return tuple(np.full(begin, np.nan) for _ in outputs)
