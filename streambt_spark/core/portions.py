@@ -28,8 +28,9 @@ def portions(parts: Iterable[Part], size: int) -> Iterator[Rows]:
     """Yield the rows of all parts in portions of about `size`, each later than those before it.
 
     No time is in two portions, so a block makes the same of them, one after the other, as of all
-    rows at once. A part is loaded when its portion is due. Parts that overlap in time make larger
-    portions.
+    rows at once. (Only of a symbol's bars that are out of order over several batches do the calls
+    decide which are late, see `slices.advance`.) A part is loaded when its portion is due. Parts
+    that overlap in time make larger portions.
     """
     waiting = sorted((part for part in parts if part.count), key=lambda part: -part.first)
     held: list[Part] = []
