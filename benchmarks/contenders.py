@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from benchmarks.environments import peer_python
 from benchmarks.processes import Outcome, measure
 from benchmarks.workload import Size, rules, snapshot
-from streambt_spark.core.bars import FIELDS
+from streambt_spark.core.market.bars import FIELDS
 from streambt_spark.stores.lake import Snapshot
 
 Measured = dict[str, Any]

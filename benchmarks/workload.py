@@ -21,7 +21,7 @@ from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot,
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.bars import Bars
+    from streambt_spark.core.market.bars import Bars
 
 INTERVAL = "1m"
 SEED = 7

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streambt_spark.cerebro import Cerebro, Universe
-    from streambt_spark.core.broker import Broker, Instrument
-    from streambt_spark.core.indicators import indicator
+    from streambt_spark.core.broker.account import Broker
+    from streambt_spark.core.indicators.library import indicator
+    from streambt_spark.core.market.instruments import Instrument
     from streambt_spark.engines.result import Result
 
 __all__ = ["Broker", "Cerebro", "Instrument", "Result", "Universe", "indicator"]
 
 _HOMES = {
-    "Broker": "core.broker",
+    "Broker": "core.broker.account",
     "Cerebro": "cerebro",
-    "Instrument": "core.broker",
+    "Instrument": "core.market.instruments",
     "Result": "engines.result",
     "Universe": "cerebro",
-    "indicator": "core.indicators",
+    "indicator": "core.indicators.library",
 }
 
 

@@ -1,6 +1,6 @@
 """The allocations a strategy chooses from; any function of the same shape will do as well."""
 
-from streambt_spark.core.allocation import (
+from streambt_spark.core.broker.allocation import (
     AllIn,
     AllocationFunction,
     Bar,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streambt_spark.core.bars import DAY_US, SECOND_US, interval_us
+from streambt_spark.core.market.bars import DAY_US, SECOND_US, interval_us
 from streambt_spark.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:

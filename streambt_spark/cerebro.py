@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streambt_spark.calendars import Calendar
 from streambt_spark.core import plan as plans
-from streambt_spark.core.allocation import Allocation
-from streambt_spark.core.bars import Bars, interval_us, symbol_names
-from streambt_spark.core.broker import Broker
-from streambt_spark.core.graph import DATA, Graph, Handle, Input, compile_graph
-from streambt_spark.core.indicators import check_causal, check_memory, resolve
+from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.broker.allocation import Allocation
+from streambt_spark.core.indicators.graph import DATA, Graph, Handle, Input, compile_graph
+from streambt_spark.core.indicators.library import check_causal, check_memory, resolve
+from streambt_spark.core.market.bars import Bars, interval_us, symbol_names
 from streambt_spark.core.plan import Plan
 from streambt_spark.engines import local
 from streambt_spark.engines.result import Result
-from streambt_spark.engines.tables import ledger_table
 from streambt_spark.errors import BadParameter, ConfigError, GraphError
 from streambt_spark.stores.intake import Intake, intake
 from streambt_spark.stores.lake import Snapshot
+from streambt_spark.stores.ledger import ledger_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

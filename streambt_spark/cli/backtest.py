@@ -8,22 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streambt_spark import strategy as strategies
+from streambt_spark import strategy_file as strategies
 from streambt_spark.cerebro import Cerebro
-from streambt_spark.cli.folder import Folder, versions, write_ledger
+from streambt_spark.cli.folder import Folder, versions
 from streambt_spark.cli.inputs import Input, read_input, require
 from streambt_spark.cli.output import console, metrics_table, remark
 from streambt_spark.cli.progress import progress_sinks
-from streambt_spark.core.broker import Broker, Instrument
-from streambt_spark.core.graph import digest_of
+from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.identity import digest_of
+from streambt_spark.core.market.instruments import Instrument
 from streambt_spark.errors import ExtraMissing
 from streambt_spark.report import ReportData, render
 from streambt_spark.spark.java import java_version
+from streambt_spark.stores.ledger import write_ledger
 
 if TYPE_CHECKING:
     from streambt_spark.config import Settings
     from streambt_spark.engines.result import Result
-    from streambt_spark.strategy import Strategy
+    from streambt_spark.strategy_file import Strategy
 
 Figures = dict[str, dict[str, object]]
 _STARTED = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION", "SPARK_REMOTE")

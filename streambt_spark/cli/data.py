@@ -193,7 +193,7 @@ def validate(
 
 def _validate_strategy(settings: Settings) -> int:
     """Build the graph over the wanted symbols (any two by default), without a bar."""
-    from streambt_spark import strategy
+    from streambt_spark import strategy_file as strategy
     from streambt_spark.cerebro import Cerebro, Universe
     from streambt_spark.cli.backtest import broker_of
 
@@ -213,7 +213,7 @@ def _symbols_table(found: Input) -> Table:
     import numpy as np
     from rich.table import Table
 
-    from streambt_spark.core.bars import Bars
+    from streambt_spark.core.market.bars import Bars
 
     assert isinstance(found.data, Bars)  # --bars is a file
     bars = found.data

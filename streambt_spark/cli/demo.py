@@ -118,7 +118,7 @@ def _run(settings: Settings) -> None:
     from streambt_spark.cerebro import Cerebro
     from streambt_spark.cli.backtest import backtest, broker_of
     from streambt_spark.cli.inputs import read_input
-    from streambt_spark.strategy import load
+    from streambt_spark.strategy_file import load
 
     result = backtest(settings)
     local = Cerebro(broker_of(settings), calendar=settings.data.calendar)

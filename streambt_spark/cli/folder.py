@@ -88,7 +88,7 @@ class Folder:
 
     def read_ledger(self) -> pa.Table:
         """Return the run's ledger; raises SourceNotFound where it is not there."""
-        from streambt_spark.spark.sinks import read_ledger
+        from streambt_spark.stores.ledger import read_ledger
 
         address = str(self.manifest()["ledger"])
         return read_ledger(address if "://" in address else str(self.path / address))
@@ -111,7 +111,7 @@ class Folder:
 
     def claim_ledger(self, address: str | None) -> None:
         """Raise OutputError where another run's ledger is at an address that this one was given."""
-        from streambt_spark.spark.sinks import ledger_exists
+        from streambt_spark.stores.ledger import ledger_exists
 
         if address is None or not ledger_exists(address):
             return
@@ -162,24 +162,6 @@ def versions() -> dict[str, str]:
     own = {"streambt-spark": metadata.version("streambt-spark")}
     own["python"] = platform.python_version()
     return own | {name: metadata.version(name) for name in PACKAGES}
-
-
-def write_ledger(address: str, ledger: pa.Table) -> None:
-    """Write a whole ledger as a Delta table, in place of what is there."""
-    from deltalake import write_deltalake
-    from deltalake.exceptions import DeltaError
-
-    from streambt_spark.stores.location import Location
-
-    place = Location.of(address)
-    try:
-        place.make()
-        write_deltalake(
-            place.delta_address, ledger, mode="overwrite", storage_options=place.delta_options
-        )
-    except (DeltaError, OSError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise OutputError(f"the ledger {place.text} cannot be written: {cause}") from error
 
 
 def _iso(moment: pd.Timestamp) -> str:

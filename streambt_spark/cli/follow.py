@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from streambt_spark import strategy as strategies
+from streambt_spark import strategy_file as strategies
 from streambt_spark.cerebro import Cerebro, Universe
 from streambt_spark.cli.backtest import broker_of, require_java, run_id, write_results
 from streambt_spark.cli.folder import Folder
@@ -15,11 +15,11 @@ from streambt_spark.cli.inputs import Input, interval_of, require, time_range
 from streambt_spark.cli.progress import progress_sinks
 from streambt_spark.engines.job import Job
 from streambt_spark.engines.spark import live
-from streambt_spark.spark.feed import replay_to_kafka
-from streambt_spark.spark.pace import Pace
-from streambt_spark.spark.replay import Replay
 from streambt_spark.stores.intake import Counts
 from streambt_spark.stores.lake import open_snapshot
+from streambt_spark.streams.feed import replay_to_kafka
+from streambt_spark.streams.pace import Pace
+from streambt_spark.streams.replay import Replay
 
 if TYPE_CHECKING:
     from streambt_spark.config import Settings

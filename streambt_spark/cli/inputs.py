@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from streambt_spark.cerebro import Universe
     from streambt_spark.config import Settings
-    from streambt_spark.core.bars import Bars
+    from streambt_spark.core.market.bars import Bars
     from streambt_spark.stores.intake import Counts
     from streambt_spark.stores.lake import Snapshot
 
@@ -42,7 +42,7 @@ class Input:
         import pandas as pd
 
         from streambt_spark.cerebro import Universe
-        from streambt_spark.core.bars import Bars
+        from streambt_spark.core.market.bars import Bars
 
         if self.rows > CHARTED_BARS or isinstance(self.data, Universe):
             return None
@@ -94,7 +94,7 @@ def _time(settings: Settings, option: str, text: str | None, interval: str) -> i
         return None
     import pyarrow as pa
 
-    from streambt_spark.core.bars import DAY_US, interval_us
+    from streambt_spark.core.market.bars import DAY_US, interval_us
     from streambt_spark.stores.times import NAT, parse_times, zone
 
     daily = interval_us(interval) % DAY_US == 0
@@ -106,7 +106,7 @@ def _time(settings: Settings, option: str, text: str | None, interval: str) -> i
 
 
 def _read_snapshot(settings: Settings) -> Input:
-    from streambt_spark.core.bars import symbol_names
+    from streambt_spark.core.market.bars import symbol_names
     from streambt_spark.stores.intake import Counts
     from streambt_spark.stores.lake import open_snapshot
 

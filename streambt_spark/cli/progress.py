@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from streambt_spark.spark.listener import ProgressSink, default_sinks
+import rich.progress
+from rich.console import Console
+
+from streambt_spark.spark.listener import MetricsFile, Progress, ProgressSink
 
 
 @contextmanager
@@ -18,3 +22,55 @@ def progress_sinks(folder: Path | None) -> Iterator[list[ProgressSink]]:
     finally:
         for sink in sinks:
             sink.close()
+
+
+class ProgressBar:
+    """A bar on the terminal: event time reached, bars a second, lag, orders and equity."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._orders = 0
+        self._bar = rich.progress.Progress(
+            rich.progress.BarColumn(bar_width=24),
+            rich.progress.TextColumn("{task.percentage:>3.0f}%"),
+            rich.progress.TextColumn("{task.description}"),
+            console=console or Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("waiting for the first batch", total=None)
+        self._bar.start()
+
+    def update(self, progress: Progress) -> None:
+        """Show the report."""
+        self._orders += progress.orders
+        self._bar.update(
+            self._task,
+            total=progress.slices_total,
+            completed=progress.slices or 0,
+            description=describe(progress, self._orders),
+        )
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+def describe(progress: Progress, orders: int) -> str:
+    """Return the report as the line beside the bar; `orders` are those of the run so far."""
+    parts = [(progress.event_time or "-").replace("T", " ").replace(":00Z", "").rstrip("Z")]
+    parts.append(f"{progress.rows_per_second:,.0f} bars/s")
+    if progress.lag_seconds:
+        parts.append(f"lag {progress.lag_seconds:,.1f} s")
+    if progress.lag_rows:
+        parts.append(f"lag {progress.lag_rows:,} rows")
+    parts.append(f"{orders:,} orders")
+    if progress.equity is not None:
+        parts.append(f"equity {progress.equity:,.2f}")
+    return " · ".join(parts)
+
+
+def default_sinks(metrics: Path | None = None, *, bar: bool | None = None) -> list[ProgressSink]:
+    """Return the metrics file, where a path is given, and the bar, where stderr is a terminal."""
+    sinks: list[ProgressSink] = [] if metrics is None else [MetricsFile(metrics)]
+    if sys.stderr.isatty() if bar is None else bar:
+        sinks.append(ProgressBar())
+    return sinks

@@ -83,7 +83,7 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="B", help="The --out of another.")],
 ) -> int:
     """Compare two runs' ledgers: equal (exit 0), or the first event that differs (exit 1)."""
-    from streambt_spark.engines.tables import account_events, ledger_digest
+    from streambt_spark.stores.ledger import account_events, ledger_digest
 
     folders = (Folder(first), Folder(second))
     ledgers = [folder.read_ledger() for folder in folders]
@@ -137,7 +137,7 @@ def _comparable(events: pa.Table) -> pa.Table:
 
 def _first_difference(a: pa.Table, b: pa.Table) -> int:
     """Return the first row at which two tables of events differ, to the bit of a float."""
-    from streambt_spark.core.ledger import COLUMNS, canonical_lines
+    from streambt_spark.core.ledger.events import COLUMNS, canonical_lines
 
     short = min(len(a), len(b))
     step = 10_000

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streambt_spark.core import broker
-from streambt_spark.core.bars import FAULTS
-from streambt_spark.core.broker import open_account
-from streambt_spark.core.features import Features, evaluate, open_features
-from streambt_spark.core.graph import BARS, Ref
-from streambt_spark.core.kernel import Account
-from streambt_spark.core.ledger import DTYPES, NULL, REASONS, Events, Kind
-from streambt_spark.core.slices import (
+from streambt_spark.core.broker import account as broker
+from streambt_spark.core.broker.account import open_account
+from streambt_spark.core.broker.kernel import Account
+from streambt_spark.core.indicators.evaluation import Features, evaluate, open_features
+from streambt_spark.core.indicators.graph import BARS, Ref
+from streambt_spark.core.ledger.events import DTYPES, NULL, REASONS, Events, Kind
+from streambt_spark.core.market.bars import FAULTS
+from streambt_spark.core.market.slices import (
     Buffer,
     Panel,
     Release,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dis
 import hashlib
 import inspect
+import json
 import numbers
 import sys
 import textwrap
@@ -23,7 +24,7 @@ from numba.core.dispatcher import Dispatcher
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _OWN_PACKAGE = __name__.partition(".")[0]
 
@@ -200,3 +201,9 @@ def _global_paths(code: CodeType) -> Iterator[tuple[str, ...]]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _global_paths(constant)
+
+
+def digest_of(value: Mapping[str, object]) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a JSON value with its keys sorted."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

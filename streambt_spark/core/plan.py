@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from streambt_spark.core.allocation import BUILT_IN, Allocation, AllocationFunction
-from streambt_spark.core.broker import Broker, terms
-from streambt_spark.core.graph import Node, Ref, digest_of
-from streambt_spark.core.identity import identity_of
-from streambt_spark.core.kernel import Terms
+from streambt_spark.core.broker.account import Broker, terms
+from streambt_spark.core.broker.allocation import BUILT_IN, Allocation, AllocationFunction
+from streambt_spark.core.broker.kernel import Terms
+from streambt_spark.core.identity import digest_of, identity_of
+from streambt_spark.core.indicators.graph import Node, Ref
 from streambt_spark.errors import BadParameter
 
 

@@ -14,10 +14,10 @@ import msgpack
 import numpy as np
 
 from streambt_spark.core.block import Block
-from streambt_spark.core.features import Features
-from streambt_spark.core.graph import Ref
-from streambt_spark.core.kernel import Account
-from streambt_spark.core.slices import Buffer, Rows
+from streambt_spark.core.broker.kernel import Account
+from streambt_spark.core.indicators.evaluation import Features
+from streambt_spark.core.indicators.graph import Ref
+from streambt_spark.core.market.slices import Buffer, Rows
 from streambt_spark.errors import StateError
 
 if TYPE_CHECKING:

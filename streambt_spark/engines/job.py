@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pyspark import cloudpickle
 from pyspark.errors import StreamingQueryException
 
-from streambt_spark.core.broker import compile_kernels
-from streambt_spark.core.graph import digest_of
+from streambt_spark.core.broker.account import compile_kernels
+from streambt_spark.core.identity import digest_of
 from streambt_spark.core.plan import blocks_of
 from streambt_spark.errors import OutputError, RunError
 from streambt_spark.spark.listener import Course, ProgressSink, following
@@ -26,7 +26,8 @@ from streambt_spark.spark.manifest import NAME as MANIFEST
 from streambt_spark.spark.manifest import bind
 from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.session import session
-from streambt_spark.spark.sinks import ledger_exists, write_ledger
+from streambt_spark.spark.sinks import write_ledger
+from streambt_spark.stores.ledger import ledger_exists
 from streambt_spark.stores.location import Location
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streambt_spark.core.block import Block, open_block, step
-from streambt_spark.core.ledger import Events
-from streambt_spark.core.slices import Mark, Rows, rows_of_bars, rows_of_mark
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streambt_spark.core.bars import Bars
+    from streambt_spark.core.market.bars import Bars
     from streambt_spark.core.plan import Plan
 
 SLICES_AT_ONCE = 8192

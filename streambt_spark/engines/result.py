@@ -13,17 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streambt_spark.calendars import Calendar
-from streambt_spark.core.metrics import Curve, Metrics, compute
-from streambt_spark.core.money import minor_units
-from streambt_spark.core.trades import Fills, Trades, match_fills
-from streambt_spark.engines.tables import account_events, ledger_digest
+from streambt_spark.core.broker.money import minor_units
+from streambt_spark.core.ledger.metrics import Curve, Metrics, compute
+from streambt_spark.core.ledger.trades import Fills, Trades, match_fills
 from streambt_spark.report.data import trades_frame
 from streambt_spark.stores.intake import Counts
+from streambt_spark.stores.ledger import account_events, ledger_digest
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from streambt_spark.core.bars import Bars
+    from streambt_spark.core.market.bars import Bars
     from streambt_spark.core.plan import Lane, Plan
 
 FRAMES: Mapping[str, tuple[str, ...]] = {

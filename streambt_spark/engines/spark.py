@@ -8,17 +8,20 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from streambt_spark.core.bars import Bars
+from streambt_spark.core.market.bars import Bars
 from streambt_spark.engines.job import Job, claim, job_session, manifest, start, wait
 from streambt_spark.engines.result import Result
 from streambt_spark.errors import OutputError, SourceNotFound
-from streambt_spark.spark.kafka import kafka_rows, require_topic
+from streambt_spark.spark.kafka import kafka_rows
 from streambt_spark.spark.listener import Course, Progress, ProgressSink
-from streambt_spark.spark.pace import Pace
-from streambt_spark.spark.packing import ROWS_PER_PACK, packed
-from streambt_spark.spark.replay import Replay, replay_packs
-from streambt_spark.spark.sinks import has_ended, read_ledger
+from streambt_spark.spark.operator import packed
+from streambt_spark.spark.replay import replay_packs
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
+from streambt_spark.stores.ledger import has_ended, read_ledger
+from streambt_spark.streams.kafka import require_topic
+from streambt_spark.streams.pace import Pace
+from streambt_spark.streams.packing import ROWS_PER_PACK
+from streambt_spark.streams.replay import Replay
 
 if TYPE_CHECKING:
     from streambt_spark.calendars import Calendar

@@ -11,7 +11,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streambt_spark.core.trades import Trades
+    from streambt_spark.core.ledger.trades import Trades
 
 _SIDES = np.array(["short", "", "long"], dtype=object)
 

@@ -13,31 +13,27 @@ from __future__ import annotations
 
 import os
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
 from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
 
-from streambt_spark.core.bars import FIELDS
-from streambt_spark.errors import ConfigError, ExtraMissing, SourceNotFound, StoreUnavailable
-from streambt_spark.masking import mask
-from streambt_spark.spark import schemas
+from streambt_spark.core.market.bars import FIELDS
+from streambt_spark.errors import ConfigError
+from streambt_spark.streams import schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
-ANSWER_SECONDS = 10.0
-"""How long a broker may take to answer before it counts as unavailable."""
-
 _VALUE = StructType(
     [
-        StructField(schemas.SYMBOL, StringType()),
-        StructField(schemas.TS, StringType()),
+        StructField(schema.SYMBOL, StringType()),
+        StructField(schema.TS, StringType()),
         *(StructField(name, DoubleType()) for name in FIELDS),
-        StructField(schemas.SEQ, LongType()),
-        StructField(schemas.MARK, StringType()),
+        StructField(schema.SEQ, LongType()),
+        StructField(schema.MARK, StringType()),
     ]
 )
 _MECHANISMS = {
@@ -80,16 +76,16 @@ def parse(messages: DataFrame) -> DataFrame:
     read = messages.select(F.col("key").cast("string").alias("key"), "offset", value.alias("value"))
     symbol = F.coalesce("value.symbol", "key")
     ts = _timestamp(F.col("value.ts"))
-    mark = F.when(F.col("value").isNull(), schemas.MALFORMED).otherwise(
-        F.coalesce("value.mark", F.lit(schemas.BAR))
+    mark = F.when(F.col("value").isNull(), schema.MALFORMED).otherwise(
+        F.coalesce("value.mark", F.lit(schema.BAR))
     )
     readable = _is_readable(symbol, ts, mark)
     return read.select(
-        symbol.alias(schemas.SYMBOL),
-        ts.alias(schemas.TS),
+        symbol.alias(schema.SYMBOL),
+        ts.alias(schema.TS),
         *(F.col(f"value.{name}").alias(name) for name in FIELDS),
-        F.coalesce("value.seq", "offset").alias(schemas.SEQ),
-        F.when(readable, mark).otherwise(schemas.MALFORMED).alias(schemas.MARK),
+        F.coalesce("value.seq", "offset").alias(schema.SEQ),
+        F.when(readable, mark).otherwise(schema.MALFORMED).alias(schema.MARK),
     )
 
 
@@ -97,9 +93,9 @@ def _is_readable(symbol: Column, ts: Column, mark: Column) -> Column:
     fields = [F.col(f"value.{name}").isNotNull() for name in FIELDS]
     bar = reduce(lambda a, b: a & b, fields, symbol.isNotNull() & ts.isNotNull())
     return F.coalesce(
-        F.when(mark == schemas.BAR, bar)
-        .when(mark == schemas.HEARTBEAT, ts.isNotNull())
-        .when(mark == schemas.END, F.lit(True)),
+        F.when(mark == schema.BAR, bar)
+        .when(mark == schema.HEARTBEAT, ts.isNotNull())
+        .when(mark == schema.END, F.lit(True)),
         F.lit(False),
     )
 
@@ -109,66 +105,6 @@ def _timestamp(text: Column) -> Column:
         F.timestamp_micros(F.when(text.rlike(r"^-?\d{1,18}$"), text.try_cast("long"))),
         F.when(~text.rlike(r"^-?\d+$"), F.try_to_timestamp(text)),
     )
-
-
-def require_topic(bootstrap: str, topic: str) -> int:
-    """Return the topic's number of partitions.
-
-    Raises StoreUnavailable where no broker answers in time, SourceNotFound where there is no such
-    topic, ExtraMissing without confluent-kafka.
-    """
-    count = partition_count(bootstrap, topic)
-    if count is None:
-        raise SourceNotFound(
-            f"no topic {topic!r} at {mask(bootstrap)}; feed it with streambt replay-to-kafka"
-        )
-    return count
-
-
-def partition_count(bootstrap: str, topic: str) -> int | None:
-    """Return the topic's number of partitions, None where there is no such topic."""
-    client = confluent()
-    try:
-        admin = client.admin.AdminClient(client_settings(bootstrap))
-        found = admin.list_topics(timeout=ANSWER_SECONDS).topics.get(topic)
-    except client.KafkaException as error:
-        raise unavailable(bootstrap, error) from error
-    return len(found.partitions) if found is not None and found.error is None else None
-
-
-def confluent() -> Any:
-    """Return the module confluent_kafka; raises ExtraMissing where it is not installed."""
-    try:
-        import confluent_kafka
-        import confluent_kafka.admin
-    except ImportError as error:
-        raise ExtraMissing(
-            "Kafka needs confluent-kafka; pip install 'streambt-spark[kafka]'"
-        ) from error
-    return confluent_kafka
-
-
-def unavailable(bootstrap: str, error: object) -> StoreUnavailable:
-    """Return the error of a broker that does not answer."""
-    cause = mask(" ".join(str(error).split())[:200])
-    return StoreUnavailable(
-        f"no Kafka broker answers at {mask(bootstrap)} ({cause}); check the address, and "
-        "KAFKA_SECURITY_PROTOCOL where it needs a login"
-    )
-
-
-def client_settings(bootstrap: str, env: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return how a confluent-kafka client reaches a broker; the login is the environment's."""
-    names = {
-        "security.protocol": "KAFKA_SECURITY_PROTOCOL",
-        "sasl.mechanism": "KAFKA_SASL_MECHANISM",
-        "sasl.username": "KAFKA_SASL_USERNAME",
-        "sasl.password": "KAFKA_SASL_PASSWORD",
-        "ssl.ca.location": "KAFKA_SSL_CA_LOCATION",
-    }
-    login = {name: env[variable] for name, variable in names.items() if env.get(variable)}
-    # The broker's absence is raised; librdkafka would also print it, again and again.
-    return {"bootstrap.servers": bootstrap, "log_level": 0, **login}
 
 
 def _spark_security(env: Mapping[str, str]) -> dict[str, str]:

@@ -1,9 +1,8 @@
-"""What a running query reports: a progress bar, and a line of JSON for each batch."""
+"""What a running query reports, and a line of JSON for each batch."""
 
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,13 +20,10 @@ from pyspark.sql.streaming.listener import (
     StreamingQueryListener,
     StreamingQueryProgress,
 )
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
 
-from streambt_spark.core.bars import SECOND_US
+from streambt_spark.core.market.bars import SECOND_US
 from streambt_spark.errors import OutputError
-from streambt_spark.spark.pace import Pace, Timeline
+from streambt_spark.streams.pace import Pace, Timeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -257,55 +253,3 @@ class MetricsFile:
             return self._path.open("a", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"cannot write metrics to {self._path}: {error.strerror}") from error
-
-
-class ProgressBar:
-    """A bar on the terminal: event time reached, bars a second, lag, orders and equity."""
-
-    def __init__(self, console: Console | None = None) -> None:
-        self._orders = 0
-        self._bar = Bar(
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.description}"),
-            console=console or Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("waiting for the first batch", total=None)
-        self._bar.start()
-
-    def update(self, progress: Progress) -> None:
-        """Show the report."""
-        self._orders += progress.orders
-        self._bar.update(
-            self._task,
-            total=progress.slices_total,
-            completed=progress.slices or 0,
-            description=describe(progress, self._orders),
-        )
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._bar.stop()
-
-
-def describe(progress: Progress, orders: int) -> str:
-    """Return the report as the line beside the bar; `orders` are those of the run so far."""
-    parts = [(progress.event_time or "-").replace("T", " ").replace(":00Z", "").rstrip("Z")]
-    parts.append(f"{progress.rows_per_second:,.0f} bars/s")
-    if progress.lag_seconds:
-        parts.append(f"lag {progress.lag_seconds:,.1f} s")
-    if progress.lag_rows:
-        parts.append(f"lag {progress.lag_rows:,} rows")
-    parts.append(f"{orders:,} orders")
-    if progress.equity is not None:
-        parts.append(f"equity {progress.equity:,.2f}")
-    return " · ".join(parts)
-
-
-def default_sinks(metrics: Path | None = None, *, bar: bool | None = None) -> list[ProgressSink]:
-    """Return the metrics file, where a path is given, and the bar, where stderr is a terminal."""
-    sinks: list[ProgressSink] = [] if metrics is None else [MetricsFile(metrics)]
-    if sys.stderr.isatty() if bar is None else bar:
-        sinks.append(ProgressBar())
-    return sinks

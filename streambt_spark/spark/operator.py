@@ -21,7 +21,7 @@ from pyspark.sql.streaming.state import GroupStateTimeout
 from pyspark.sql.types import BinaryType, StructField, StructType
 
 from streambt_spark.core.block import open_block, step
-from streambt_spark.core.ledger import (
+from streambt_spark.core.ledger.events import (
     COLUMNS,
     DTYPES,
     KIND_NAMES,
@@ -31,10 +31,11 @@ from streambt_spark.core.ledger import (
     Events,
     Kind,
 )
-from streambt_spark.core.portions import portions
+from streambt_spark.core.market.portions import portions
 from streambt_spark.core.state import decode, encode
+from streambt_spark.spark import schemas
 from streambt_spark.spark.memory import release_unused
-from streambt_spark.spark.packing import parts_of
+from streambt_spark.streams.packing import packer, parts_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -62,6 +63,11 @@ def _sql_type(dtype: Any) -> str:
 
 
 _CODED = ", ".join(f"{name} {_sql_type(dtype)}" for name, dtype in DTYPES.items())
+
+
+def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
+    """Return a stream of rows (schema STREAM) as packs (schema PACKS)."""
+    return rows.mapInArrow(packer(symbols, interval), schemas.PACKS)
 
 
 def ledger_stream(packs: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = None) -> DataFrame:

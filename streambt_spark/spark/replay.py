@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -23,13 +23,13 @@ from pyspark.sql.streaming.datasource import (
     SupportsTriggerAvailableNow,
 )
 
-from streambt_spark.core.bars import FIELDS
-from streambt_spark.errors import ConfigError, DataError
+from streambt_spark.core.market.bars import FIELDS
 from streambt_spark.spark import schemas
 from streambt_spark.spark.memory import release_unused
-from streambt_spark.spark.pace import Pace, Timeline, due_slices, seconds_until
-from streambt_spark.spark.packing import packer
-from streambt_spark.stores.lake import Snapshot, open_snapshot
+from streambt_spark.streams import schema
+from streambt_spark.streams.pace import Pace, Timeline, due_slices, seconds_until
+from streambt_spark.streams.packing import packer
+from streambt_spark.streams.replay import Replay
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,102 +42,16 @@ TASK_BARS = 50_000
 """A read task is worth its cost from about this many bars on."""
 
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
-_COLUMNS = [schemas.SYMBOL, schemas.TS, *FIELDS, schemas.SEQ]
+_COLUMNS = [schema.SYMBOL, schema.TS, *FIELDS, schema.SEQ]
 _SCHEMA = pa.schema(
     [
-        (schemas.SYMBOL, pa.string()),
-        (schemas.TS, _TIMESTAMP),
+        (schema.SYMBOL, pa.string()),
+        (schema.TS, _TIMESTAMP),
         *((name, pa.float64()) for name in FIELDS),
-        (schemas.SEQ, pa.int64()),
-        pa.field(schemas.MARK, pa.string(), nullable=False),
+        (schema.SEQ, pa.int64()),
+        pa.field(schema.MARK, pa.string(), nullable=False),
     ]
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """What is replayed and how fast.
-
-    `digest` is the snapshot's, where no other bars may stand in for it; it is then opened once in a
-    process. `start` and `end` (UTC µs) bound the bars by start ≤ ts < end, `symbols` by name. A
-    batch has all slices that are due, at most `slices_per_batch`, read by at most `partitions`
-    tasks.
-    Raises ConfigError where a number is out of range.
-    """
-
-    path: str
-    version: int | None = None
-    digest: str | None = None
-    start: int | None = None
-    end: int | None = None
-    symbols: tuple[str, ...] | None = None
-    pace: Pace = field(default_factory=Pace)
-    slices_per_batch: int | None = None
-    partitions: int = 2
-
-    def __post_init__(self) -> None:
-        if self.slices_per_batch is not None and self.slices_per_batch < 1:
-            raise ConfigError(f"slices_per_batch is {self.slices_per_batch}; it must be 1 or more")
-        if self.partitions < 1:
-            raise ConfigError(f"partitions is {self.partitions}; it must be 1 or more")
-
-    def options(self) -> dict[str, str]:
-        """Return the same as options of the data source."""
-        values = {
-            "path": self.path,
-            "version": self.version,
-            "digest": self.digest,
-            "start": self.start,
-            "end": self.end,
-            "symbols": None if self.symbols is None else json.dumps(self.symbols),
-            "speed": self.pace.speed,
-            "bars_per_second": self.pace.bars_per_second,
-            "slices_per_batch": self.slices_per_batch,
-            "partitions": self.partitions,
-        }
-        return {name: str(value) for name, value in values.items() if value is not None}
-
-    @classmethod
-    def of(cls, options: Mapping[str, str]) -> Replay:
-        """Return what `options()` said; raises ConfigError for a number that is none."""
-
-        def whole(name: str) -> int | None:
-            return int(options[name]) if name in options else None
-
-        try:
-            return cls(
-                path=options["path"],
-                version=whole("version"),
-                digest=options.get("digest"),
-                start=whole("start"),
-                end=whole("end"),
-                symbols=tuple(json.loads(options["symbols"])) if "symbols" in options else None,
-                pace=Pace(float(options.get("speed", 0)), float(options.get("bars_per_second", 0))),
-                slices_per_batch=whole("slices_per_batch"),
-                partitions=int(options.get("partitions", 2)),
-            )
-        except KeyError as error:
-            raise ConfigError("the replay source needs the option path") from error
-        except ValueError as error:
-            raise ConfigError(f"an option of the replay source cannot be read: {error}") from error
-
-    def snapshot(self) -> Snapshot:
-        """Return the snapshot. Raises DataError where it is not the one of the digest."""
-        if self.digest is None:
-            return open_snapshot(self.path, self.version)
-        return _open(self.path, self.version, self.digest)
-
-    def timeline(self) -> Timeline:
-        """Return its slices; reads the snapshot's time column."""
-        return Timeline.of(self.snapshot(), self.start, self.end, self.symbols)
-
-
-@lru_cache(maxsize=8)
-def _open(path: str, version: int | None, digest: str) -> Snapshot:
-    snapshot = open_snapshot(path, version)
-    if snapshot.digest != digest:
-        raise DataError(f"snapshot {path} was replaced by other bars; run into another folder")
-    return snapshot
 
 
 def replay_rows(spark: SparkSession, replay: Replay) -> DataFrame:
@@ -239,12 +153,12 @@ class ReplayReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         bars = int(timeline.bars_before[last] - timeline.bars_before[first])
         parts = min(self.replay.partitions, -(-bars // TASK_BARS))
         ranges = timeline.split(first, last, parts)
-        ended = (schemas.END,) if last == len(timeline) else ()
+        ended = (schema.END,) if last == len(timeline) else ()
         return [
             Task(
                 int(timeline.ts[a]),
                 int(timeline.ts[b - 1]) + 1,
-                (schemas.HEARTBEAT, *ended) if b == last else (),
+                (schema.HEARTBEAT, *ended) if b == last else (),
             )
             for a, b in ranges
         ]
@@ -308,9 +222,9 @@ class Clock:
 
 @lru_cache(maxsize=4)
 def _bar_marks(rows: int) -> pa.Array:
-    return pa.repeat(pa.scalar(schemas.BAR, pa.string()), rows)
+    return pa.repeat(pa.scalar(schema.BAR, pa.string()), rows)
 
 
 def _marks(ts: int, marks: Collection[str]) -> pa.RecordBatch:
-    rows = [{schemas.TS: ts, schemas.MARK: mark} for mark in marks]
+    rows = [{schema.TS: ts, schema.MARK: mark} for mark in marks]
     return pa.RecordBatch.from_pylist(rows, schema=_SCHEMA)

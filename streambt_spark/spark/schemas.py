@@ -15,29 +15,22 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from streambt_spark.core.bars import FIELDS
-from streambt_spark.core.ledger import COLUMNS, DTYPES
-from streambt_spark.core.slices import Mark
+from streambt_spark.core.ledger.events import COLUMNS, DTYPES
+from streambt_spark.core.market.bars import FIELDS
+from streambt_spark.streams.schema import (
+    COUNT,
+    FIRST,
+    INTERVAL,
+    LAST,
+    MARK,
+    ROWS,
+    SEQ,
+    SYMBOL,
+    TS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-SYMBOL = "symbol"
-TS = "ts"
-INTERVAL = "interval"
-SEQ = "seq"
-MARK = "mark"
-
-
-MARKS = (*(mark.name.lower() for mark in Mark), "malformed")
-"""What a stream row is.
-
-A heartbeat says that its symbol has shown all its bars up to and including its time, an end that
-no more will come; where symbol is null both speak for every symbol. A malformed row could not be
-parsed; its symbol and time are there only where they were readable.
-"""
-BAR, HEARTBEAT, END = MARKS[: len(Mark)]
-MALFORMED = MARKS[-1]
 
 BARS = StructType(
     [
@@ -59,9 +52,8 @@ STREAM = StructType(
         StructField(MARK, StringType(), nullable=False),
     ]
 )
-"""The rows of a source; see `MARKS`."""
+"""The rows of a source; see `schema.MARKS`."""
 
-ROWS, COUNT, FIRST, LAST = "rows", "count", "first", "last"
 PACKS = StructType(
     [
         StructField(ROWS, BinaryType(), nullable=False),

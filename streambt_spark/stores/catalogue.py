@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from streambt_spark.core.bars import FIELDS, ContentDigest
+from streambt_spark.core.market.bars import FIELDS, ContentDigest
 from streambt_spark.errors import ConfigError, NoData, SourceNotFound, StoreError, did_you_mean
 from streambt_spark.stores.lake import Format, Snapshot, open_snapshot, write_snapshot
 from streambt_spark.stores.location import Location

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streambt_spark.core.bars import FIELDS
+from streambt_spark.core.market.bars import FIELDS
 from streambt_spark.errors import BadColumns, ConfigError, did_you_mean
 
 if TYPE_CHECKING:

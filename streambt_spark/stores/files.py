@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streambt_spark.core.bars import DAY_US, SECOND_US
+from streambt_spark.core.market.bars import DAY_US, SECOND_US
 from streambt_spark.stores.tables import BAR_SCHEMA
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from streambt_spark.core.bars import FIELDS, Bars
+from streambt_spark.core.market.bars import FIELDS, Bars
 from streambt_spark.errors import BadColumns
 from streambt_spark.stores.columns import ALIASES, normal
 

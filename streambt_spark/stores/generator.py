@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.bars import FIELDS, SYMBOL, Bars, interval_us
+from streambt_spark.core.market.bars import FIELDS, SYMBOL, Bars, interval_us
 from streambt_spark.errors import BadParameter, NoData
 
 if TYPE_CHECKING:

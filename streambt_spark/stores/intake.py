@@ -10,7 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streambt_spark.core.bars import FIELDS, SYMBOL, Bars, Reason, find_faults, interval_us
+from streambt_spark.core.market.bars import (
+    FIELDS,
+    SYMBOL,
+    Bars,
+    Reason,
+    compact,
+    concat,
+    find_faults,
+    interval_us,
+    settle,
+)
 from streambt_spark.errors import BadTime, NoData, did_you_mean
 from streambt_spark.stores.sources import RawBatch, Source, read_source
 from streambt_spark.stores.tables import TIMESTAMP, encode
@@ -182,48 +192,8 @@ def check(raw: RawBatch) -> Checked:
     bad = ~good
     refused = _quarantine(raw, symbol, ts, reasons, bad)
     if bad.any():
-        bars = _compact(bars.take(good))
+        bars = compact(bars.take(good))
     return Checked(raw.where, bars, raw.row[good], refused, bool((ts != NAT).any()))
-
-
-def settle(bars: Bars) -> tuple[Bars, int, int]:
-    """Return arrived bars ordered by (ts, symbol) with one row a key, duplicates, and revisions.
-
-    Of rows with one key, one equal to the row before it is a duplicate, another a revision.
-    """
-    same = bars.ts[1:] == bars.ts[:-1]
-    if np.all((bars.ts[1:] > bars.ts[:-1]) | (same & (bars.code[1:] > bars.code[:-1]))):
-        return bars, 0, 0
-    bars = bars.take(np.lexsort((bars.code, bars.ts)))  # stable: a key's rows stay as they came
-    key = (bars.ts[1:] == bars.ts[:-1]) & (bars.code[1:] == bars.code[:-1])
-    equal = key.copy()
-    for name in FIELDS:
-        column = getattr(bars, name)
-        equal &= column[1:] == column[:-1]
-    keep = np.concatenate((~key, [True]))
-    duplicate = int(equal.sum())
-    return bars.take(keep), duplicate, int(key.sum()) - duplicate
-
-
-def concat(parts: list[Bars]) -> Bars:
-    """Return the rows of all parts, in order, over the union of their symbols."""
-    symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
-    place = {symbol: i for i, symbol in enumerate(symbols)}
-    codes = []
-    for part in parts:
-        lookup = np.array([place[symbol] for symbol in part.symbols], np.int32)
-        codes.append(lookup[part.code] if len(part) else part.code)
-    columns = (np.concatenate([getattr(p, name) for p in parts]) for name in ("ts", *FIELDS))
-    return Bars(parts[0].interval, symbols, np.concatenate(codes), *columns)
-
-
-def _compact(bars: Bars) -> Bars:
-    used = np.unique(bars.code)
-    lookup = np.zeros(len(bars.symbols), np.int32)
-    lookup[used] = np.arange(len(used), dtype=np.int32)
-    names = tuple(bars.symbols[i] for i in used)
-    columns = (getattr(bars, name) for name in ("ts", *FIELDS))
-    return Bars(bars.interval, names, lookup[bars.code], *columns)
 
 
 def _verdict(

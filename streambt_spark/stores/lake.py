@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streambt_spark.core.bars import FIELDS, Bars, ContentDigest, interval_us
+from streambt_spark.core.market.bars import FIELDS, Bars, ContentDigest, interval_us
 from streambt_spark.errors import (
     BadColumns,
     ConfigError,
@@ -21,7 +21,7 @@ from streambt_spark.errors import (
     OutputError,
     SourceNotFound,
 )
-from streambt_spark.stores import manifest
+from streambt_spark.stores import commit
 from streambt_spark.stores.files import DataFile, FileWriter, choose_grain
 from streambt_spark.stores.location import Location
 from streambt_spark.stores.tables import (
@@ -171,8 +171,8 @@ def write_snapshot(
         for batch, ts in checked:
             writer.write(batch, ts)
         writer.close()
-    manifest.commit(root, format, writer.files, checker.meta())
-    (root / manifest.WRITING).remove()
+    commit.commit(root, format, writer.files, checker.meta())
+    (root / commit.WRITING).remove()
     return open_snapshot(root.text)
 
 
@@ -182,12 +182,12 @@ def open_snapshot(path: str | os.PathLike[str], version: int | None = None) -> S
     Raises SourceNotFound where there is none or not that version, DataError where it was changed.
     """
     root = Location.of(path)
-    form = manifest.committed(root)
+    form = commit.committed(root)
     if form is None:
         raise SourceNotFound(
             f"no snapshot at {root.text}; write one with streambt export, or check the path"
         )
-    meta, _ = manifest.load(root, form, version or 0)
+    meta, _ = commit.load(root, form, version or 0)
     values = {**meta, "symbols": tuple(meta["symbols"])}
     return Snapshot(path=root.text, format=form, version=version or 0, **values)
 
@@ -197,7 +197,7 @@ def open_snapshot(path: str | os.PathLike[str], version: int | None = None) -> S
 
 @lru_cache(maxsize=64)
 def _files(path: str, form: str, version: int, digest: str) -> tuple[DataFile, ...]:
-    meta, files = manifest.load(Location.of(path), form, version)
+    meta, files = commit.load(Location.of(path), form, version)
     if meta["digest"] != digest:
         raise DataError(f"snapshot {path} was replaced by other bars; open it again")
     return files
@@ -206,15 +206,15 @@ def _files(path: str, form: str, version: int, digest: str) -> tuple[DataFile, .
 def _claim(root: Location) -> None:
     _files.cache_clear()
     _footer.cache_clear()
-    if form := manifest.committed(root):
+    if form := commit.committed(root):
         raise OutputError(f"{root.text} already holds a {form} snapshot; choose another path")
     names = root.names()
-    if names and manifest.WRITING not in names:
+    if names and commit.WRITING not in names:
         raise OutputError(f"{root.text} is not empty ({names[0]}, …); choose another path")
     for name in names:
         (root / name).remove()
     root.make()
-    (root / manifest.WRITING).write_bytes(b"")
+    (root / commit.WRITING).write_bytes(b"")
 
 
 class _Checker:

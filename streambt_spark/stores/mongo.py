@@ -36,7 +36,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from streambt_spark.core.bars import FIELDS, SYMBOL, Bars, interval_us
+from streambt_spark.core.market.bars import FIELDS, SYMBOL, Bars, interval_us
 from streambt_spark.errors import ConfigError, DataError, StoreError, StoreUnavailable
 from streambt_spark.masking import MASK, mask_address, slash_in_login
 from streambt_spark.stores.intake import Checked, Counts

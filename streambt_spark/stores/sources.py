@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 import pyarrow.dataset as ds
 
-from streambt_spark.core.bars import FIELDS, interval_us, symbol_names
+from streambt_spark.core.market.bars import FIELDS, interval_us, symbol_names
 from streambt_spark.errors import BadColumns, DataError, NoData, SourceNotFound
 from streambt_spark.stores.columns import match_columns
 from streambt_spark.stores.frames import frame_to_table, records_to_table
@@ -228,9 +228,9 @@ def _clean() -> Callable[[Any], bytes]:
 
 
 def _parquet(place: Location, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
-    from streambt_spark.stores import lake, manifest
+    from streambt_spark.stores import commit, lake
 
-    if manifest.committed(place):
+    if commit.committed(place):
         batches = lake.open_snapshot(place.text).read()
     else:
         data = ds.dataset(place.key, format="parquet", filesystem=place.filesystem)

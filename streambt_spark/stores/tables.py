@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streambt_spark.core.bars import FIELDS, Bars
+from streambt_spark.core.market.bars import FIELDS, Bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

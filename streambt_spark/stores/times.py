@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streambt_spark.core.bars import DAY_US
+from streambt_spark.core.market.bars import DAY_US
 from streambt_spark.errors import BadTime, ConfigError
 
 if TYPE_CHECKING:

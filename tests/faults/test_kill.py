@@ -17,8 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from streambt_spark.engines.tables import account_events, ledger_digest
-from streambt_spark.spark.sinks import read_ledger
+from streambt_spark.stores.ledger import account_events, ledger_digest, read_ledger
 from tests.commands import STREAMBT, run_streambt
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sma_cross.py"

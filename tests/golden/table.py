@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from streambt_spark import Broker, Cerebro
-from streambt_spark.core.audit import audit
+from streambt_spark.core.ledger.audit import audit
 from streambt_spark.engines import local
 from streambt_spark.engines.result import Result
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from streambt_spark.core.allocation import (
+from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.broker.allocation import (
     AllIn,
     Allocation,
     EqualWeight,
@@ -18,9 +19,9 @@ from streambt_spark.core.allocation import (
     PercentOfEquity,
     TargetPercent,
 )
-from streambt_spark.core.bars import Bars
-from streambt_spark.core.broker import Broker, Instrument
-from streambt_spark.core.slices import Panel
+from streambt_spark.core.market.bars import Bars
+from streambt_spark.core.market.instruments import Instrument
+from streambt_spark.core.market.slices import Panel
 from tests.oracle import Fee, NaiveBroker, Quote, Rules
 
 DAY = 86_400_000_000

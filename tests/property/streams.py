@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from streambt_spark.core.bars import FIELDS, Bars
 from streambt_spark.core.block import Block, open_block, step
-from streambt_spark.core.ledger import COLUMNS, Events
+from streambt_spark.core.ledger.events import COLUMNS, Events
+from streambt_spark.core.market.bars import FIELDS, Bars
+from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
 from streambt_spark.core.plan import Plan
-from streambt_spark.core.slices import Mark, Rows, rows_of_bars, rows_of_mark
 
 DAY = 86_400_000_000
 

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streambt_spark.core import plan as plans
-from streambt_spark.core.audit import audit
-from streambt_spark.core.broker import open_account, step
-from streambt_spark.core.graph import BARS, Ref
-from streambt_spark.core.ledger import COLUMNS, Events, Kind
+from streambt_spark.core.broker.account import open_account, step
+from streambt_spark.core.indicators.graph import BARS, Ref
+from streambt_spark.core.ledger.audit import audit
+from streambt_spark.core.ledger.events import COLUMNS, Events, Kind
+from streambt_spark.core.ledger.trades import Fills, match_fills
+from streambt_spark.core.market.slices import Panel
 from streambt_spark.core.plan import Plan
-from streambt_spark.core.slices import Panel
-from streambt_spark.core.trades import Fills, match_fills
-from streambt_spark.engines.tables import ledger_table
+from streambt_spark.stores.ledger import ledger_table
 from tests.oracle import as_ledger
 from tests.property.accounts import Case, cases
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streambt_spark.core.commission import charge, parse
+from streambt_spark.core.broker.commission import charge, parse
 from streambt_spark.errors import BadParameter
 
 decimals = st.decimals("0", "100", places=3, allow_nan=False).map(str)

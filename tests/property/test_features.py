@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streambt_spark.core.features import anchor, evaluate, open_features
-from streambt_spark.core.graph import DATA, Compiled, Graph, Ref, compile_graph
-from streambt_spark.core.indicators import indicator, resolve
-from streambt_spark.core.slices import (
+from streambt_spark.core.indicators.evaluation import anchor, evaluate, open_features
+from streambt_spark.core.indicators.graph import DATA, Compiled, Graph, Ref, compile_graph
+from streambt_spark.core.indicators.library import indicator, resolve
+from streambt_spark.core.market.slices import (
     Mark,
     Panel,
     Rows,

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streambt_spark.core.graph import DATA, Graph, compile_graph
-from streambt_spark.core.indicators import indicator, resolve
+from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
+from streambt_spark.core.indicators.library import indicator, resolve
 
 
 def minus(a: np.ndarray, b: np.ndarray) -> Any:

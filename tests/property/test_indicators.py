@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from talib import _ta_lib as ta
 
-from streambt_spark.core.indicators import resolve
-from streambt_spark.core.talib_functions import ACCUMULATED, NAMES
+from streambt_spark.core.indicators.library import resolve
+from streambt_spark.core.indicators.talib import ACCUMULATED, NAMES
 
 number = st.one_of(st.floats(0.01, 1e6), st.sampled_from([0.0, 1.0, 2.0, np.nan]))
 bar = st.tuples(number, number, number, number)

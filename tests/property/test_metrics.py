@@ -10,10 +10,10 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streambt_spark.core import metrics
-from streambt_spark.core.ledger import DTYPES
-from streambt_spark.core.metrics import Curve, Metrics
-from streambt_spark.core.trades import Fills, match_fills
+from streambt_spark.core.ledger import metrics
+from streambt_spark.core.ledger.events import DTYPES
+from streambt_spark.core.ledger.metrics import Curve, Metrics
+from streambt_spark.core.ledger.trades import Fills, match_fills
 
 DAY = 86_400_000_000
 CENTS = st.integers(1, 10**12)

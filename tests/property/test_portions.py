@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streambt_spark.core.portions import Part, portions
-from streambt_spark.core.slices import Release, Rows, advance, open_buffer
+from streambt_spark.core.market.portions import Part, portions
+from streambt_spark.core.market.slices import Release, Rows, advance, open_buffer
 from tests.property.streams import deliveries, markets
 
 

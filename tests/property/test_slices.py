@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streambt_spark.core.bars import FIELDS, Bars
-from streambt_spark.core.slices import Mark, Rows, advance, has_ended, open_buffer
+from streambt_spark.core.market.bars import FIELDS, Bars
+from streambt_spark.core.market.slices import Mark, Rows, advance, has_ended, open_buffer
 from tests.property.streams import deliveries, markets
 
 

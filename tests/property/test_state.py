@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streambt_spark.core import plan as plans
-from streambt_spark.core.allocation import AllIn, EqualWeight, FixedSize
 from streambt_spark.core.block import open_block
-from streambt_spark.core.broker import Broker
-from streambt_spark.core.graph import DATA, Graph, compile_graph
-from streambt_spark.core.indicators import indicator, resolve
-from streambt_spark.core.ledger import Events
+from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.broker.allocation import AllIn, EqualWeight, FixedSize
+from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
+from streambt_spark.core.indicators.library import indicator, resolve
+from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.plan import Plan
 from streambt_spark.core.state import decode, encode
 from streambt_spark.engines import local

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streambt_spark.core.trades import Fills, match_fills
+from streambt_spark.core.ledger.trades import Fills, match_fills
 
 Row = tuple[int, int, int, int, int]
 ROWS = st.lists(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from streambt_spark.core.bars import FIELDS, Bars
+from streambt_spark.core.market.bars import FIELDS, Bars
 from streambt_spark.errors import (
     ConfigError,
     ExtraMissing,
@@ -19,13 +19,14 @@ from streambt_spark.errors import (
     SourceNotFound,
     StoreUnavailable,
 )
-from streambt_spark.spark import feed
 from streambt_spark.spark import kafka as module
-from streambt_spark.spark.feed import replay_to_kafka
-from streambt_spark.spark.kafka import client_settings, kafka_rows, parse, require_topic
-from streambt_spark.spark.pace import Pace
-from streambt_spark.spark.replay import Replay
+from streambt_spark.spark.kafka import kafka_rows, parse
 from streambt_spark.stores.lake import bars_to_batches, write_snapshot
+from streambt_spark.streams import feed
+from streambt_spark.streams.feed import replay_to_kafka
+from streambt_spark.streams.kafka import client_settings, require_topic
+from streambt_spark.streams.pace import Pace
+from streambt_spark.streams.replay import Replay
 from tests.services.kafka import KafkaBroker
 from tests.services.ports import free_ports
 

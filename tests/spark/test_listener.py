@@ -13,7 +13,8 @@ from pyspark.sql import functions as f
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 from rich.console import Console
 
-from streambt_spark.core.bars import Bars
+from streambt_spark.cli.progress import ProgressBar, default_sinks, describe
+from streambt_spark.core.market.bars import Bars
 from streambt_spark.errors import OutputError
 from streambt_spark.spark.listener import (
     METRICS,
@@ -21,15 +22,13 @@ from streambt_spark.spark.listener import (
     Listener,
     MetricsFile,
     Progress,
-    ProgressBar,
-    default_sinks,
-    describe,
     following,
     progress_of,
 )
-from streambt_spark.spark.pace import Pace, Timeline
-from streambt_spark.spark.replay import Replay, replay_rows
+from streambt_spark.spark.replay import replay_rows
 from streambt_spark.stores.lake import bars_to_batches, write_snapshot
+from streambt_spark.streams.pace import Pace, Timeline
+from streambt_spark.streams.replay import Replay
 
 MINUTE = 60_000_000
 REPORT = Progress(

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streambt_spark.core.bars import Bars
+from streambt_spark.core.market.bars import Bars
 from streambt_spark.errors import ConfigError
-from streambt_spark.spark.pace import Pace, Timeline, due_slices, seconds_until
 from streambt_spark.stores.lake import bars_to_batches, write_snapshot
+from streambt_spark.streams.pace import Pace, Timeline, due_slices, seconds_until
 
 MINUTE = 60_000_000
 TIMELINE = Timeline(np.array([0, 1, 2, 10]) * MINUTE, np.array([0, 2, 5, 6, 10]))

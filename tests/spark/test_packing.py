@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from streambt_spark.core.bars import DAY_US, FAULTS, Reason
-from streambt_spark.core.portions import Part
-from streambt_spark.core.slices import Mark, Rows
-from streambt_spark.spark.packing import from_bytes, packer, parts_of, rows_of, to_bytes
+from streambt_spark.core.market.bars import DAY_US, FAULTS, Reason
+from streambt_spark.core.market.portions import Part
+from streambt_spark.core.market.slices import Mark, Rows
+from streambt_spark.streams.packing import from_bytes, packer, parts_of, rows_of, to_bytes
 
 SYMBOLS = ("A", "B")
 

@@ -13,15 +13,14 @@ from pyspark.sql import SparkSession
 
 from examples import momentum_rank, rsi_reversion, sma_cross
 from streambt_spark import Broker, Cerebro, Universe
-from streambt_spark.core.bars import Bars
+from streambt_spark.core.market.bars import Bars
 from streambt_spark.engines import spark as engine
 from streambt_spark.engines.job import Job
-from streambt_spark.engines.tables import ledger_digest
-from streambt_spark.spark.feed import replay_to_kafka
-from streambt_spark.spark.replay import Replay
-from streambt_spark.spark.sinks import read_ledger
 from streambt_spark.stores.intake import intake
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
+from streambt_spark.stores.ledger import ledger_digest, read_ledger
+from streambt_spark.streams.feed import replay_to_kafka
+from streambt_spark.streams.replay import Replay
 from tests.commands import run_streambt
 from tests.services.kafka import KafkaBroker
 from tests.services.weed import S3Server

@@ -16,15 +16,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadMaxFiles
 from pyspark.sql.streaming.query import StreamingQuery
 
-from streambt_spark.core.bars import FAULTS, FIELDS, Bars, Reason
-from streambt_spark.core.slices import Mark, Rows
+from streambt_spark.core.market.bars import FAULTS, FIELDS, Bars, Reason
+from streambt_spark.core.market.slices import Mark, Rows
 from streambt_spark.errors import ConfigError
 from streambt_spark.spark import replay as module
-from streambt_spark.spark import schemas
-from streambt_spark.spark.pace import Pace
-from streambt_spark.spark.packing import from_bytes
-from streambt_spark.spark.replay import Replay, ReplayReader, Task, replay_packs, replay_rows
+from streambt_spark.spark.replay import ReplayReader, Task, replay_packs, replay_rows
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, write_snapshot
+from streambt_spark.streams import schema
+from streambt_spark.streams.pace import Pace
+from streambt_spark.streams.packing import from_bytes
+from streambt_spark.streams.replay import Replay
 
 MINUTE = 60_000_000
 SLICES = 30
@@ -107,7 +108,7 @@ def test_packs_hold_the_same_rows(
         .awaitTermination(120)
     )
     batches = [
-        Rows.concat(*(from_bytes(row[schemas.ROWS]) for row in rows)) for rows in packs if rows
+        Rows.concat(*(from_bytes(row[schema.ROWS]) for row in rows)) for rows in packs if rows
     ]
     assert [len(rows) for rows in packs if rows] == [3, 3, 3, 3, 2]
     assert [int(rows.ts.max()) // MINUTE for rows in batches] == [6, 13, 20, 27, 29]

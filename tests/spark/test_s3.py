@@ -15,10 +15,11 @@ JOB = """if True:
     import sys
     import numpy as np
     from deltalake import DeltaTable
-    from streambt_spark.core.bars import Bars
+    from streambt_spark.core.market.bars import Bars
     from streambt_spark.errors import CheckpointMismatch
     from streambt_spark.spark.manifest import bind
-    from streambt_spark.spark.replay import Replay, replay_rows
+    from streambt_spark.spark.replay import replay_rows
+    from streambt_spark.streams.replay import Replay
     from streambt_spark.spark.session import session
     from streambt_spark.stores.lake import bars_to_batches, write_snapshot
     from streambt_spark.stores.location import Location

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from streambt_spark.core.ledger import COLUMNS
+from streambt_spark.core.ledger.events import COLUMNS
 from streambt_spark.errors import JavaMissing, SetupError
 from streambt_spark.spark import jars, schemas
 from streambt_spark.spark import session as sessions

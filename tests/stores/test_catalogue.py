@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from streambt_spark.core.bars import Bars
+from streambt_spark.core.market.bars import Bars
 from streambt_spark.errors import ConfigError, NoData, SourceNotFound, StoreError
 from streambt_spark.stores import catalogue
 from streambt_spark.stores.catalogue import entries, export, find

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from streambt_spark.core.bars import Bars
+from streambt_spark.core.market.bars import Bars
 from streambt_spark.errors import (
     BadColumns,
     ConfigError,

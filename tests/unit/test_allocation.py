@@ -17,8 +17,8 @@ from streambt_spark.allocation import (
     Portfolio,
     TargetPercent,
 )
-from streambt_spark.core.allocation import Sizing
-from streambt_spark.core.broker import Broker, open_account, step, terms
+from streambt_spark.core.broker.account import Broker, open_account, step, terms
+from streambt_spark.core.broker.allocation import Sizing
 from streambt_spark.errors import BadParameter
 from tests.golden.table import DAY, FIRST, lines, run
 from tests.property.accounts import panel_of

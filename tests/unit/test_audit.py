@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from streambt_spark.core import plan as plans
-from streambt_spark.core.allocation import FixedSize
-from streambt_spark.core.audit import audit
-from streambt_spark.core.bars import Bars
-from streambt_spark.core.broker import Broker
-from streambt_spark.core.graph import DATA, Graph, compile_graph
-from streambt_spark.core.indicators import resolve
-from streambt_spark.core.ledger import Events, Kind
+from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.broker.allocation import FixedSize
+from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
+from streambt_spark.core.indicators.library import resolve
+from streambt_spark.core.ledger.audit import audit
+from streambt_spark.core.ledger.events import Events, Kind
+from streambt_spark.core.market.bars import Bars
 from streambt_spark.core.plan import Plan
 from streambt_spark.engines import local
 from tests.property.streams import bars_of

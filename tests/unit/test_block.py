@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from streambt_spark.core import plan as plans
-from streambt_spark.core.allocation import FixedSize
-from streambt_spark.core.bars import FAULTS, Reason
 from streambt_spark.core.block import open_block, step
-from streambt_spark.core.broker import Broker
-from streambt_spark.core.graph import BARS, Ref
-from streambt_spark.core.ledger import REASONS, Events, Kind
+from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.broker.allocation import FixedSize
+from streambt_spark.core.indicators.graph import BARS, Ref
+from streambt_spark.core.ledger.events import REASONS, Events, Kind
+from streambt_spark.core.market.bars import FAULTS, Reason
+from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
 from streambt_spark.core.plan import Plan
-from streambt_spark.core.slices import Mark, Rows, rows_of_bars, rows_of_mark
 from streambt_spark.engines import local
 from tests.property.streams import bars_of, bits
 from tests.property.test_state import plan_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streambt_spark.core.commission import Commission, Tier, charge, parse
+from streambt_spark.core.broker.commission import Commission, Tier, charge, parse
 from streambt_spark.errors import BadParameter
 
 

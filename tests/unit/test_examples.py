@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from streambt_spark import Broker, Cerebro
-from streambt_spark.core.audit import audit
-from streambt_spark.core.bars import FIELDS, Bars
-from streambt_spark.core.ledger import COLUMNS, Events
+from streambt_spark.core.ledger.audit import audit
+from streambt_spark.core.ledger.events import COLUMNS, Events
+from streambt_spark.core.market.bars import FIELDS, Bars
 from streambt_spark.core.plan import Plan
 from streambt_spark.engines import local
-from streambt_spark.engines.tables import ledger_digest, ledger_table
 from streambt_spark.stores.intake import intake
-from streambt_spark.strategy import load
+from streambt_spark.stores.ledger import ledger_digest, ledger_table
+from streambt_spark.strategy_file import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("momentum_rank", "rsi_reversion", "sma_cross")

@@ -38,7 +38,7 @@ def test_allocations_are_public() -> None:
 def test_the_core_loads_neither_pandas_nor_spark() -> None:
     """A worker that folds slices pays for NumPy, numba and TA-Lib alone."""
     code = (
-        "import sys, streambt_spark.core.state, streambt_spark.core.audit;"
+        "import sys, streambt_spark.core.state, streambt_spark.core.ledger.audit;"
         "print(sorted({'pandas', 'pyspark', 'pyarrow', 'pymongo'} & set(sys.modules)))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from streambt_spark.core.features import evaluate, open_features
-from streambt_spark.core.graph import DATA, Graph, Handle, Input, Ref, compile_graph
-from streambt_spark.core.indicators import indicator, resolve
+from streambt_spark.core.indicators.evaluation import evaluate, open_features
+from streambt_spark.core.indicators.graph import DATA, Graph, Handle, Input, Ref, compile_graph
+from streambt_spark.core.indicators.library import indicator, resolve
 from tests.property.accounts import DAY, panel_of
 
 NAN = np.nan

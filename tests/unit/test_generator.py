@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from streambt_spark.core.bars import FIELDS, Bars, find_faults
+from streambt_spark.core.market.bars import FIELDS, Bars, find_faults
 from streambt_spark.errors import BadParameter
 from streambt_spark.stores.generator import generate
 

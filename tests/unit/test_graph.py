@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streambt_spark.core.features import evaluate, open_features
-from streambt_spark.core.functions import Function
-from streambt_spark.core.graph import DATA, Graph, compile_graph
-from streambt_spark.core.indicators import indicator, resolve
+from streambt_spark.core.indicators.evaluation import evaluate, open_features
+from streambt_spark.core.indicators.function import Function
+from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
+from streambt_spark.core.indicators.library import indicator, resolve
 from streambt_spark.errors import BadParameter, CycleError, UnknownColumn
 from tests.property.accounts import panel_of
 
@@ -35,9 +35,10 @@ def third(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Any:
 
 SCRIPT = """
 from streambt_spark.allocation import PercentOfEquity
-from streambt_spark.core.broker import Broker, Instrument
-from streambt_spark.core.graph import DATA, Graph, compile_graph
-from streambt_spark.core.indicators import indicator, resolve
+from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.market.instruments import Instrument
+from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
+from streambt_spark.core.indicators.library import indicator, resolve
 from streambt_spark.core.plan import lane
 
 LEVELS = frozenset({"a", "b", "c", "d"})

@@ -16,7 +16,7 @@ import pytest
 from pyspark import cloudpickle
 from talib import _ta_lib as ta
 
-from streambt_spark.core.indicators import (
+from streambt_spark.core.indicators.library import (
     M_MIN,
     Family,
     check_causal,
@@ -25,7 +25,7 @@ from streambt_spark.core.indicators import (
     indicator,
     resolve,
 )
-from streambt_spark.core.talib_functions import ACCUMULATED, NAMES
+from streambt_spark.core.indicators.talib import ACCUMULATED, NAMES
 from streambt_spark.errors import BadParameter, LookAheadError, StrategyError, UnknownFunction
 
 MARKET = Path(__file__).parents[2].parent / "shared" / "market" / "us_daily.csv.gz"
@@ -471,7 +471,7 @@ STRATEGY = """
 from enum import Enum
 import numpy as np
 import sizes
-from streambt_spark.core.indicators import indicator, resolve
+from streambt_spark.core.indicators.library import indicator, resolve
 
 class Side(Enum):
     LONG = 1

@@ -8,8 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from streambt_spark.core.ledger import COLUMNS, DTYPES, NULL, Events, Kind, canonical_lines, digest
-from streambt_spark.engines.tables import account_events, ledger_digest, ledger_table
+from streambt_spark.core.ledger.events import (
+    COLUMNS,
+    DTYPES,
+    NULL,
+    Events,
+    Kind,
+    canonical_lines,
+    digest,
+)
+from streambt_spark.stores.ledger import account_events, ledger_digest, ledger_table
 
 FILL = {
     "lane": 0, "ts": 86_400_000_000, "seq": 1, "kind": Kind.FILL, "symbol": 0, "side": -1,

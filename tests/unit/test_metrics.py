@@ -12,10 +12,10 @@ import empyrical
 import numpy as np
 import pytest
 
-from streambt_spark.core import metrics
-from streambt_spark.core.ledger import DTYPES
-from streambt_spark.core.metrics import Curve, Metrics
-from streambt_spark.core.trades import Fills, match_fills
+from streambt_spark.core.ledger import metrics
+from streambt_spark.core.ledger.events import DTYPES
+from streambt_spark.core.ledger.metrics import Curve, Metrics
+from streambt_spark.core.ledger.trades import Fills, match_fills
 
 DAY = 86_400_000_000
 DAILY = Path(__file__).parents[2].parent / "shared" / "market" / "us_daily.csv.gz"

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from streambt_spark.core.allocation import (
+from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.broker.allocation import (
     AllIn,
     EqualWeight,
     FixedSize,
     PercentOfEquity,
     TargetPercent,
 )
-from streambt_spark.core.broker import Broker
-from streambt_spark.core.graph import BARS, DATA, Graph, Ref, compile_graph
-from streambt_spark.core.indicators import resolve
+from streambt_spark.core.indicators.graph import BARS, DATA, Graph, Ref, compile_graph
+from streambt_spark.core.indicators.library import resolve
 from streambt_spark.core.plan import Plan, lane, needed
 from streambt_spark.errors import BadParameter
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streambt_spark.core.portions import Part, portions
-from streambt_spark.core.slices import Rows
+from streambt_spark.core.market.portions import Part, portions
+from streambt_spark.core.market.slices import Rows
 from tests.unit.test_slices import rows
 
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from streambt_spark import Cerebro, Universe, doctor, strategy
+from streambt_spark import Cerebro, Universe, doctor
+from streambt_spark import strategy_file as strategy
 from streambt_spark.cli.app import app
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 from deltalake import write_deltalake
 
 from streambt_spark.errors import SourceNotFound
-from streambt_spark.spark.sinks import has_ended, read_ledger
+from streambt_spark.stores.ledger import has_ended, read_ledger
 
 
 def _refuse(*_: object, **__: object) -> None:

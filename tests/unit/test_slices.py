@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from streambt_spark.core.bars import FAULTS, Reason
-from streambt_spark.core.slices import (
+from streambt_spark.core.market.bars import FAULTS, Reason
+from streambt_spark.core.market.slices import (
     Buffer,
     Mark,
     Release,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streambt_spark.core.ledger import DTYPES, Events, Kind
-from streambt_spark.core.trades import Fills, match_fills
+from streambt_spark.core.ledger.events import DTYPES, Events, Kind
+from streambt_spark.core.ledger.trades import Fills, match_fills
 
 DAY = 86_400_000_000
 

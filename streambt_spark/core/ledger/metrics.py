@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streambt_spark.core.trades import Fills, Trades
+    from streambt_spark.core.ledger.trades import Fills, Trades
 
 CONVENTIONS = {
     "returns": "simple, session end to session end, the first against the initial cash",

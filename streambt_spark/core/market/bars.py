@@ -143,6 +143,47 @@ class Bars:
         return digest.hexdigest()
 
 
+def settle(bars: Bars) -> tuple[Bars, int, int]:
+    """Return arrived bars ordered by (ts, symbol) with one row a key, duplicates, and revisions.
+
+    Of rows with one key, one equal to the row before it is a duplicate, another a revision.
+    """
+    same = bars.ts[1:] == bars.ts[:-1]
+    if np.all((bars.ts[1:] > bars.ts[:-1]) | (same & (bars.code[1:] > bars.code[:-1]))):
+        return bars, 0, 0
+    bars = bars.take(np.lexsort((bars.code, bars.ts)))  # stable: a key's rows stay as they came
+    key = (bars.ts[1:] == bars.ts[:-1]) & (bars.code[1:] == bars.code[:-1])
+    equal = key.copy()
+    for name in FIELDS:
+        column = getattr(bars, name)
+        equal &= column[1:] == column[:-1]
+    keep = np.concatenate((~key, [True]))
+    duplicate = int(equal.sum())
+    return bars.take(keep), duplicate, int(key.sum()) - duplicate
+
+
+def concat(parts: list[Bars]) -> Bars:
+    """Return the rows of all parts, in order, over the union of their symbols."""
+    symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
+    place = {symbol: i for i, symbol in enumerate(symbols)}
+    codes = []
+    for part in parts:
+        lookup = np.array([place[symbol] for symbol in part.symbols], np.int32)
+        codes.append(lookup[part.code] if len(part) else part.code)
+    columns = (np.concatenate([getattr(p, name) for p in parts]) for name in ("ts", *FIELDS))
+    return Bars(parts[0].interval, symbols, np.concatenate(codes), *columns)
+
+
+def compact(bars: Bars) -> Bars:
+    """Return the bars over a universe without the symbols that have none."""
+    used = np.unique(bars.code)
+    lookup = np.zeros(len(bars.symbols), np.int32)
+    lookup[used] = np.arange(len(used), dtype=np.int32)
+    names = tuple(bars.symbols[i] for i in used)
+    columns = (getattr(bars, name) for name in ("ts", *FIELDS))
+    return Bars(bars.interval, names, lookup[bars.code], *columns)
+
+
 class ContentDigest:
     """A running SHA-256 over bars that arrive in pieces, ascending by (ts, symbol).
 

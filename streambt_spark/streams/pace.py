@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streambt_spark.core.bars import SECOND_US
+from streambt_spark.core.market.bars import SECOND_US
 from streambt_spark.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.bars import FAULTS, FIELDS, Reason, fault_codes
+from streambt_spark.core.market.bars import FAULTS, FIELDS, Reason, fault_codes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.bars import Bars
+    from streambt_spark.core.market.bars import Bars
 
 NEVER = np.iinfo(np.int64).min
 ENDED = np.iinfo(np.int64).max

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.functions import Family, Function
-from streambt_spark.core.graph import BARS, Node, Ref
+from streambt_spark.core.indicators.function import Family, Function
+from streambt_spark.core.indicators.graph import BARS, Node, Ref
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.slices import Panel
+    from streambt_spark.core.market.slices import Panel
 
 
 @dataclass(frozen=True, slots=True, eq=False)

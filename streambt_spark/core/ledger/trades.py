@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from streambt_spark.core.ledger import Kind
-from streambt_spark.core.money import round_minor
+from streambt_spark.core.broker.money import round_minor
+from streambt_spark.core.ledger.events import Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.ledger import Events
+    from streambt_spark.core.ledger.events import Events
 
 DUST = 1e-12
 """A rest below this share of a fill's quantity is float rounding of fractional lots: it is none."""

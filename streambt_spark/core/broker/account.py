@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core import commission as commissions
-from streambt_spark.core import slippage as slippages
-from streambt_spark.core.allocation import (
+from streambt_spark.core.broker import commission as commissions
+from streambt_spark.core.broker import slippage as slippages
+from streambt_spark.core.broker.allocation import (
     BUILT_IN,
     Allocation,
     AllocationFunction,
@@ -42,8 +42,8 @@ from streambt_spark.core.allocation import (
     Portfolio,
     Sizing,
 )
-from streambt_spark.core.commission import Commission
-from streambt_spark.core.kernel import (
+from streambt_spark.core.broker.commission import Commission
+from streambt_spark.core.broker.kernel import (
     DISABLED,
     MONEY,
     OFF,
@@ -58,10 +58,11 @@ from streambt_spark.core.kernel import (
     open_slice,
     place,
 )
-from streambt_spark.core.ledger import DTYPES, Events
-from streambt_spark.core.money import grid, minor_units, whole_lots
-from streambt_spark.core.slices import Panel
-from streambt_spark.core.slippage import Slippage
+from streambt_spark.core.broker.money import grid, minor_units, whole_lots
+from streambt_spark.core.broker.slippage import Slippage
+from streambt_spark.core.ledger.events import DTYPES, Events
+from streambt_spark.core.market.instruments import Instrument, default_instrument
+from streambt_spark.core.market.slices import Panel
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
@@ -70,26 +71,6 @@ if TYPE_CHECKING:
 
 _EXACT = 2**53
 """Counts below it are exact as float64."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """How a symbol trades: price `tick`, quantity `lot`, value `multiplier` of one unit."""
-
-    tick: float = 0.01
-    lot: float = 1.0
-    multiplier: float = 1.0
-
-    def __post_init__(self) -> None:
-        grid(self.tick)
-        grid(self.lot)
-        if not self.multiplier > 0:
-            raise BadParameter(f"multiplier must be positive, found {self.multiplier!r}")
-
-
-def default_instrument(symbol: str) -> Instrument:
-    """Return whole units for a stock and 1e-8 units for a crypto symbol ('@BTCUSD')."""
-    return Instrument(lot=1e-8) if symbol.startswith("@") else Instrument()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streambt_spark import strategy
+from streambt_spark import strategy_file as strategy
 from streambt_spark.errors import BadParameter, ConfigError, StrategyError, UnknownFunction
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from streambt_spark.core.bars import FIELDS
+from streambt_spark.core.market.bars import FIELDS
 from streambt_spark.errors import NoData, StoreUnavailable
-from streambt_spark.spark import schemas
-from streambt_spark.spark.kafka import client_settings, confluent, partition_count, unavailable
+from streambt_spark.streams import schema
+from streambt_spark.streams.kafka import client_settings, confluent, partition_count, unavailable
 
 if TYPE_CHECKING:
-    from streambt_spark.spark.pace import Timeline
-    from streambt_spark.spark.replay import Replay
+    from streambt_spark.streams.pace import Timeline
+    from streambt_spark.streams.replay import Replay
 
 DELIVERY_SECONDS = 30
 """How long a message is tried before the broker counts as unavailable."""
@@ -73,7 +73,7 @@ def replay_to_kafka(
         if on_slice is not None:
             on_slice(index + 1, len(timeline))
     last = int(timeline.ts[-1])
-    outbox.send([(name, _MARK % (name, last, schemas.END)) for name in symbols])
+    outbox.send([(name, _MARK % (name, last, schema.END)) for name in symbols])
     outbox.close()
     bars = int(timeline.bars_before[-1])
     return Sent(bars, heartbeats - bars, len(symbols), time.monotonic() - started)
@@ -86,7 +86,7 @@ def slices(
     parts = max(1, int(timeline.bars_before[-1]) // _CHUNK_BARS)
     for first, last in timeline.split(0, len(timeline), parts):
         start, end = int(timeline.ts[first]), int(timeline.ts[last - 1]) + 1
-        columns = [schemas.SYMBOL, schemas.TS, *FIELDS]
+        columns = [schema.SYMBOL, schema.TS, *FIELDS]
         batches = replay.snapshot().read(start, end, replay.symbols, columns)
         table = pa.Table.from_batches(batches).sort_by(
             [("ts", "ascending"), ("symbol", "ascending")]
@@ -110,7 +110,7 @@ def _heartbeats(bars: Sequence[Message], ts: int, symbols: Sequence[str]) -> lis
         return []
     shown = {symbol for symbol, _ in bars}
     silent = (symbol for symbol in symbols if symbol not in shown)
-    return [(symbol, _MARK % (symbol, ts, schemas.HEARTBEAT)) for symbol in silent]
+    return [(symbol, _MARK % (symbol, ts, schema.HEARTBEAT)) for symbol in silent]
 
 
 def _universe(replay: Replay) -> tuple[str, ...]:

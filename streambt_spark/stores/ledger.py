@@ -1,4 +1,4 @@
-"""The ledger as an Arrow table, from the events of the core and back to its digest."""
+"""The ledger as a table: of Arrow, and of Delta, which is read and written here without Spark."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from pyarrow import fs
 
-from streambt_spark.core.ledger import (
+from streambt_spark.core.ledger.events import (
     AUDIT,
     COLUMNS,
     DTYPES,
@@ -17,8 +20,11 @@ from streambt_spark.core.ledger import (
     REASONS,
     SIDE_NAMES,
     Events,
+    Kind,
     digest,
 )
+from streambt_spark.errors import OutputError, SourceNotFound
+from streambt_spark.stores.location import Location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,3 +93,59 @@ def ledger_digest(ledger: pa.Table) -> str:
     columns = {name: kept[name] for name in COLUMNS if name != "ts"}
     columns["ts"] = kept["ts"].cast(pa.int64())
     return digest({name: column.to_pylist() for name, column in columns.items()})
+
+
+def write_ledger(address: str, ledger: pa.Table) -> None:
+    """Write a whole ledger as a Delta table, in place of what is there."""
+    from deltalake import write_deltalake
+    from deltalake.exceptions import DeltaError
+
+    place = Location.of(address)
+    try:
+        place.make()
+        write_deltalake(
+            place.delta_address, ledger, mode="overwrite", storage_options=place.delta_options
+        )
+    except (DeltaError, OSError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise OutputError(f"the ledger {place.text} cannot be written: {cause}") from error
+
+
+def read_ledger(path: str) -> pa.Table:
+    """Return all rows of a ledger table. Raises SourceNotFound where there is none."""
+    table = _read(path)
+    if table is None:
+        raise SourceNotFound(f"no ledger at {path}; run the backtest first, or check the path")
+    return table
+
+
+def has_ended(path: str) -> bool:
+    """Return whether a ledger tells that its stream has ended; False where there is none."""
+    end = Kind.END.name.lower()
+    found = _read(path, columns=["kind"], filters=[("kind", "=", end)])
+    return found is not None and found.num_rows > 0
+
+
+def ledger_exists(path: str) -> bool:
+    """Return whether there is a ledger's table."""
+    return _open(path) is not None
+
+
+def _read(path: str, **choice: Any) -> pa.Table | None:
+    table = _open(path)
+    if table is None:
+        return None
+    place = Location.of(path)
+    # delta-rs' own file system is a Python object: Arrow's threads may still let go of its files
+    # when the interpreter ends, and that aborts the process.
+    files = fs.SubTreeFileSystem(place.key, place.filesystem)
+    with place.guard("read"):
+        return pa.table(table.to_pyarrow_table(filesystem=files, **choice))
+
+
+def _open(path: str) -> DeltaTable | None:
+    place = Location.of(path)
+    try:
+        return DeltaTable(place.delta_address, storage_options=place.delta_options)
+    except TableNotFoundError:
+        return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from streambt_spark.core.money import EPSILON
+from streambt_spark.core.broker.money import EPSILON
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:

@@ -17,22 +17,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streambt_spark.core.bars import FAULTS, FIELDS, Reason
-from streambt_spark.core.portions import Part
-from streambt_spark.core.slices import Mark, Rows, screen
-from streambt_spark.spark import schemas
+from streambt_spark.core.market.bars import FAULTS, FIELDS, Reason
+from streambt_spark.core.market.portions import Part
+from streambt_spark.core.market.slices import Mark, Rows, screen
+from streambt_spark.streams import schema
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-    from pyspark.sql import DataFrame
 
 _SCHEMA = pa.schema(
     [
-        pa.field(schemas.ROWS, pa.binary(), nullable=False),
+        pa.field(schema.ROWS, pa.binary(), nullable=False),
         *(
             pa.field(name, pa.int64(), nullable=False)
-            for name in (schemas.COUNT, schemas.FIRST, schemas.LAST)
+            for name in (schema.COUNT, schema.FIRST, schema.LAST)
         ),
     ]
 )
@@ -40,11 +39,6 @@ _WRITE = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 3), use_threads=Fal
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
 ROWS_PER_PACK = 16_384
 """Rows of a pack: a megabyte at most before it is compressed, no large object for Spark's JVM."""
-
-
-def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
-    """Return a stream of rows (schema STREAM) as packs (schema PACKS)."""
-    return rows.mapInArrow(packer(symbols, interval), schemas.PACKS)
 
 
 def packer(
@@ -70,16 +64,16 @@ def rows_of(batch: pa.RecordBatch, symbols: Sequence[str]) -> Rows:
 
     A mark of a symbol that is not traded here says nothing and is left out.
     """
-    symbol, mark = batch[schemas.SYMBOL], batch[schemas.MARK]
+    symbol, mark = batch[schema.SYMBOL], batch[schema.MARK]
     known = pc.index_in(symbol, pa.array(symbols, pa.string()))
     code = _filled(known, -1, np.int32)
-    said = pc.index_in(mark, pa.array(schemas.MARKS, pa.string()))
-    marks = _filled(said, len(schemas.MARKS) - 1, np.int8)
-    malformed = marks == schemas.MARKS.index(schemas.MALFORMED)
+    said = pc.index_in(mark, pa.array(schema.MARKS, pa.string()))
+    marks = _filled(said, len(schema.MARKS) - 1, np.int8)
+    malformed = marks == schema.MARKS.index(schema.MALFORMED)
     rows = Rows(
         code=code,
-        ts=_filled(batch[schemas.TS].cast(pa.int64()), 0, np.int64),
-        seq=_filled(batch[schemas.SEQ], 0, np.int64),
+        ts=_filled(batch[schema.TS].cast(pa.int64()), 0, np.int64),
+        seq=_filled(batch[schema.SEQ], 0, np.int64),
         mark=np.where(malformed, np.int8(Mark.BAR), marks),
         fault=np.where(malformed, np.int8(FAULTS.index(Reason.MALFORMED)), np.int8(0)),
         **{name: _filled(batch[name], np.nan, np.float64) for name in FIELDS},
@@ -99,7 +93,7 @@ def _pack(rows: Rows) -> pa.RecordBatch:
 
 def parts_of(packs: pd.DataFrame) -> Iterator[Part]:
     """Yield packs (schema PACKS) as parts whose rows are unpacked when they are loaded."""
-    names = (schemas.ROWS, schemas.COUNT, schemas.FIRST, schemas.LAST)
+    names = (schema.ROWS, schema.COUNT, schema.FIRST, schema.LAST)
     for rows, count, first, last in zip(*(packs[name] for name in names), strict=True):
         yield Part(count, first, last, partial(from_bytes, rows))
 

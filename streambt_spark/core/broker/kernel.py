@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from streambt_spark.core.allocation import Sizing
-from streambt_spark.core.commission import charge
-from streambt_spark.core.ledger import NULL, REASONS, Kind
-from streambt_spark.core.money import round_minor, whole_lots
-from streambt_spark.core.slippage import slip
+from streambt_spark.core.broker.allocation import Sizing
+from streambt_spark.core.broker.commission import charge
+from streambt_spark.core.broker.money import round_minor, whole_lots
+from streambt_spark.core.broker.slippage import slip
+from streambt_spark.core.ledger.events import NULL, REASONS, Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

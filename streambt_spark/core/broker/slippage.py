@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from numba import njit
 
-from streambt_spark.core.money import round_minor
+from streambt_spark.core.broker.money import round_minor
 from streambt_spark.errors import BadParameter
 
 _TEXT = re.compile(r"^(\d+(?:\.\d*)?|\.\d+)\s*(%|ticks?)$")

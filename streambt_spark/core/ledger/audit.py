@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from streambt_spark.core.bars import FIELDS
-from streambt_spark.core.ledger import DTYPES, NULL, REASONS, Kind
-from streambt_spark.core.slippage import Slippage
+from streambt_spark.core.broker.slippage import Slippage
+from streambt_spark.core.ledger.events import DTYPES, NULL, REASONS, Kind
+from streambt_spark.core.market.bars import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from streambt_spark.core.bars import Bars
-    from streambt_spark.core.ledger import Events
+    from streambt_spark.core.ledger.events import Events
+    from streambt_spark.core.market.bars import Bars
     from streambt_spark.core.plan import Lane, Plan
 
 _Row = tuple[int | float, ...]

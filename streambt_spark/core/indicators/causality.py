@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.bars import DAY_US
-from streambt_spark.core.functions import Family
-from streambt_spark.core.python_functions import PythonKernel
+from streambt_spark.core.indicators.function import Family
+from streambt_spark.core.indicators.python import PythonKernel
+from streambt_spark.core.market.bars import DAY_US
 from streambt_spark.errors import BadParameter, LookAheadError, StrategyError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.functions import Columns, Function, Outputs
+    from streambt_spark.core.indicators.function import Columns, Function, Outputs
 
 _ROWS, _SYMBOLS = 400, 3
 _CUTS = (1, 2, 3, 67, 180, 251, 317, 399)

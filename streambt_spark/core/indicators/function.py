@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from streambt_spark.core.accumulators import accumulate
+from streambt_spark.core.indicators.accumulators import accumulate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from streambt_spark.core.functions import Family, Function, first_row
 from streambt_spark.core.identity import canonical, identity_of, text_of
+from streambt_spark.core.indicators.function import Family, Function, first_row
 from streambt_spark.errors import BadParameter, StrategyError, did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.functions import Columns, Outputs
+    from streambt_spark.core.indicators.function import Columns, Outputs
 
 F = TypeVar("F", bound=Callable[..., Any])
 Bars = int | Callable[..., int]

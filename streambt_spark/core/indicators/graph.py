@@ -9,13 +9,12 @@ and `compile_graph` says so.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streambt_spark.core.bars import COLUMNS
-from streambt_spark.core.functions import Function
+from streambt_spark.core.identity import digest_of
+from streambt_spark.core.indicators.function import Function
+from streambt_spark.core.market.bars import COLUMNS
 from streambt_spark.errors import BadParameter, CycleError, UnknownColumn, did_you_mean
 
 BARS = "bars"
@@ -215,9 +214,3 @@ def _identity(function: Function, refs: Sequence[Ref]) -> str:
         names = ("",) * len(refs)
     bound = [[name, ref.node, ref.output] for name, ref in zip(names, refs, strict=True)]
     return digest_of({"function": function.identity, "inputs": bound})
-
-
-def digest_of(value: Mapping[str, object]) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of a JSON value with its keys sorted."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

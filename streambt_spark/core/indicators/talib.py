@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from talib import _ta_lib, abstract
 
-from streambt_spark.core.accumulators import ACCUMULATED, accumulate
-from streambt_spark.core.functions import Family, Function, Kernel, first_row
+from streambt_spark.core.indicators.accumulators import ACCUMULATED, accumulate
+from streambt_spark.core.indicators.function import Family, Function, Kernel, first_row
 from streambt_spark.errors import BadParameter, UnknownFunction, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from streambt_spark.core.functions import Columns, Outputs
+    from streambt_spark.core.indicators.function import Columns, Outputs
 
 _talib: Any = _ta_lib
 _abstract: Any = abstract  # its stub lacks Function

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from streambt_spark.core.slices import Rows
+from streambt_spark.core.market.slices import Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

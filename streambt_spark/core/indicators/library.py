@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streambt_spark.core import python_functions, talib_functions
-from streambt_spark.core.causality import check_causal, check_memory
-from streambt_spark.core.functions import M_MIN, Family, Function
 from streambt_spark.core.identity import identity_of
-from streambt_spark.core.python_functions import indicator
+from streambt_spark.core.indicators import python, talib
+from streambt_spark.core.indicators.causality import check_causal, check_memory
+from streambt_spark.core.indicators.function import M_MIN, Family, Function
+from streambt_spark.core.indicators.python import indicator
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def resolve(func: str | Callable[..., Any], params: Mapping[str, object]) -> Fun
     unknown, of the wrong type or out of range; both say what was meant.
     """
     if isinstance(func, str):
-        return talib_functions.bind(func, params)
+        return talib.bind(func, params)
     if callable(func):
-        return python_functions.bind(func, params)
+        return python.bind(func, params)
     kind = type(func).__name__
     raise BadParameter(f"{func!r:.80} is a {kind}; pass a TA-Lib name or a function of arrays")

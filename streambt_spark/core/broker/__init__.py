@@ -1,0 +1,1 @@
+"""The simulated account: orders, fills, commission, slippage, money and sizing."""

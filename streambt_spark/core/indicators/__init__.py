@@ -1,0 +1,1 @@
+"""Indicators: causal functions of columns, their graph and their values over a stream."""

@@ -1,0 +1,1 @@
+"""What any live or paced feed needs without Spark: pacing, packing, Kafka."""
