@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MANIFEST = "_manifest.json"
 DELTA_LOG = "_delta_log"
 WRITING = "_writing"
-"""Marks a folder that a writer has begun; without a commit, what is in it is a leftover."""
+"""The claim of a folder that a writer has begun; without a commit, what is in it is a leftover."""
 
 _MARK = '{"streambt_snapshot": '
 _SUFFIXES = {"delta": f"{DELTA_LOG}/{0:020d}.json", "parquet": MANIFEST}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -24,9 +24,11 @@ from streambt_spark.errors import (
     NoData,
     OutputError,
     SourceNotFound,
+    StreambtError,
 )
 from streambt_spark.stores import commit
 from streambt_spark.stores.blocks import BlockSource, not_as_exported
+from streambt_spark.stores.claim import claimed, claims
 from streambt_spark.stores.files import BLOCKS, GROUP_ROWS, DataFile, FileWriter, choose_grain
 from streambt_spark.stores.location import Location
 from streambt_spark.stores.tables import (
@@ -159,10 +161,10 @@ def write_snapshot(
 ) -> Snapshot:
     """Write bars of BAR_SCHEMA, strictly ascending by (ts, symbol), as a new snapshot.
 
-    Memory stays bounded; nothing is visible before the commit at the end. What a killed writer
-    left behind is cleaned up. Raises NoData for no rows (nothing is written), DataError for rows
-    out of order, OutputError where the folder holds something else or cannot be written,
-    StoreError where S3 fails.
+    Memory stays bounded; nothing is visible before the commit at the end. A writer that fails
+    leaves nothing behind, and what a killed one left is cleaned up. Raises NoData for no rows
+    (nothing is written), DataError for rows out of order, OutputError where another is writing
+    (see `claim`), the folder holds something else or cannot be written, StoreError where S3 fails.
     """
     if format not in FORMATS:
         raise ConfigError(f"snapshot format {format!r} is not known; use {' or '.join(FORMATS)}")
@@ -178,18 +180,17 @@ def write_snapshot(
             break
     if not rows:
         raise NoData(f"no bars to write to {root.text}; nothing was written")
-    _claim(root)
     grain = choose_grain(rows, checker.min_ts, checker.max_ts) if rows >= _SAMPLE_ROWS else "all"
-    writer = FileWriter(root, grain)
-    with root.guard("write"):
-        for batch, ts in sample:
-            writer.write(batch, ts)
-        sample.clear()
-        for batch, ts in checked:
-            writer.write(batch, ts)
-        writer.close()
-    commit.commit(root, format, writer.files, checker.meta())
-    (root / commit.WRITING).remove()
+    with _alone(root):
+        writer = FileWriter(root, grain)
+        with root.guard("write"):
+            for batch, ts in sample:
+                writer.write(batch, ts)
+            sample.clear()
+            for batch, ts in checked:
+                writer.write(batch, ts)
+            writer.close()
+        commit.commit(root, format, writer.files, checker.meta())
     return open_snapshot(root.text)
 
 
@@ -226,18 +227,41 @@ def _files(path: str, form: str, digest: str) -> tuple[DataFile, ...]:
     return files
 
 
-def _claim(root: Location) -> None:
+@contextmanager
+def _alone(root: Location) -> Iterator[None]:
+    """Let this writer alone write a new snapshot; what fails is removed."""
     _files.cache_clear()
     _footer.cache_clear()
+    _require_free(root)
+    try:
+        with claimed(root, commit.WRITING) as own:
+            try:
+                _require_free(root)  # another may have finished since
+                _clean(root, own)
+                yield
+            except BaseException:
+                with suppress(StreambtError):  # the failure itself is to be told
+                    _clean(root, own)
+                raise
+    except BaseException:
+        root.remove_empty()
+        raise
+
+
+def _require_free(root: Location) -> None:
     if form := commit.committed(root):
         raise OutputError(f"{root.text} already holds a {form} snapshot; choose another path")
     names = root.names()
-    if names and commit.WRITING not in names:
+    if names and not claims(names, commit.WRITING):
         raise OutputError(f"{root.text} is not empty ({names[0]}, …); choose another path")
-    for name in names:
-        (root / name).remove()
-    root.make()
-    (root / commit.WRITING).write_bytes(b"")
+
+
+def _clean(root: Location, own: str) -> None:
+    """Remove what was written without a commit."""
+    if not commit.committed(root):
+        for name in root.names():
+            if name != own:
+                (root / name).remove()
 
 
 class _Checker:

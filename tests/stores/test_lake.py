@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pyarrow as pa
@@ -262,21 +269,108 @@ def test_an_existing_snapshot_is_never_touched(tmp_path: Path, bars: Bars, form:
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
 
-def test_a_killed_writers_leftover_is_rewritten(
-    tmp_path: Path, bars: Bars, form: Format, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a commit there is no snapshot, and the next writer starts afresh."""
+WRITER = """
+import signal, sys
+from streambt_spark.stores import lake
+from streambt_spark.stores.generator import generate
 
-    def dies() -> Iterator[pa.RecordBatch]:
+lake._SAMPLE_ROWS = 10
+batches = lake.bars_to_batches(generate(["A"], 1000, "1m"), 100)
+
+def some():
+    for _ in range(5):
+        yield next(batches)
+    print("writing", flush=True)
+    sys.stdin.readline()
+    yield from batches
+
+lake.write_snapshot(some(), sys.argv[1], interval="1m", format=sys.argv[2])
+"""
+
+
+@contextmanager
+def writer(path: Path | str, form: Format) -> Iterator[subprocess.Popen[str]]:
+    """Run another process that is in the midst of writing a snapshot until it gets a line."""
+    command = [sys.executable, "-c", WRITER, str(path), form]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_writer_is_refused(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """While a snapshot is being written, nobody else writes there; who does is told."""
+    with writer(tmp_path / "s", form) as other:
+        with pytest.raises(OutputError) as caught:
+            write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+        told = str(caught.value)
+        who = (
+            f"{tmp_path}/s is being written by process {other.pid} on {socket.gethostname()} since"
+        )
+        assert told.startswith(f"{who} {datetime.now(UTC):%Y}-")
+        assert told.endswith(
+            "; wait until it is done, or choose another path; if that process does not exist any "
+            f"more, delete {tmp_path}/s/_writing-1"
+        )
+        assert other.communicate("go\n", timeout=60) == ("", None)
+    assert other.returncode == 0
+    assert open_snapshot(tmp_path / "s").bars().digest() == generate(["A"], 1000, "1m").digest()
+    assert not list((tmp_path / "s").glob("_writing*"))
+
+
+def test_of_writers_at_once_one_writes(tmp_path: Path, form: Format) -> None:
+    """Six threads that begin together give one whole snapshot, of one of them."""
+    sets = [generate(["A"], n, "1m") for n in range(1001, 1007)]
+    begin = Barrier(len(sets))
+
+    def write(bars: Bars) -> str:
+        begin.wait()
+        try:
+            batches = bars_to_batches(bars, 100)
+            return write_snapshot(batches, tmp_path / "s", interval="1m", format=form).digest
+        except OutputError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(len(sets)) as pool:
+        told = list(pool.map(write, sets))
+    written = open_snapshot(tmp_path / "s").bars().digest()
+    assert [text for text in told if len(text) == 64] == [written]
+    refusals = [text for text in told if len(text) != 64]
+    assert all("is being written by" in t or "already holds" in t for t in refusals)
+
+
+def test_a_killed_writers_leftover_is_rewritten(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """Without a commit there is no snapshot, and the next writer starts afresh."""
+    with writer(tmp_path / "s", form) as other:
+        other.kill()
+        other.wait()
+    assert parts(tmp_path / "s")
+    assert (tmp_path / "s" / "_writing-1").exists()
+    with pytest.raises(SourceNotFound):
+        open_snapshot(tmp_path / "s")
+    snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    assert snapshot.bars().digest() == bars.digest()
+    assert len(parts(tmp_path / "s")) == 1
+    assert not list((tmp_path / "s").glob("_writing*"))
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """After an error in the midst the folder is as before, and can be written again."""
+
+    def fails() -> Iterator[pa.RecordBatch]:
         yield from bars_to_batches(bars.take(slice(0, 100)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lake, "_SAMPLE_ROWS", 10)
-    with pytest.raises(KeyboardInterrupt):
-        write_snapshot(dies(), tmp_path / "s", interval="1m", format=form)
-    assert list((tmp_path / "s").rglob("*.parquet"))
-    with pytest.raises(SourceNotFound):
-        open_snapshot(tmp_path / "s")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lake, "_SAMPLE_ROWS", 10)
+        with pytest.raises(KeyboardInterrupt):
+            write_snapshot(fails(), tmp_path / "s", interval="1m", format=form)
+    assert not (tmp_path / "s").exists()
     snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
     assert snapshot.bars().digest() == bars.digest()
 
@@ -376,19 +470,23 @@ def test_s3_holds_snapshots_like_a_folder(
 
 
 @pytest.mark.store
-def test_a_leftover_on_s3_is_rewritten(s3: S3Server, bars: Bars) -> None:
-    """Objects of a killed writer vanish when the snapshot is written anew."""
-    client = s3.client()
-    client.put_object(Bucket=s3.bucket, Key="left/_writing", Body=b"")
-    client.put_object(Bucket=s3.bucket, Key="left/period=all/part-00099.parquet", Body=b"junk")
-    snapshot = write_snapshot(bars_to_batches(bars), f"s3a://{s3.bucket}/left", interval="1m")
+def test_on_s3_too_one_writes_at_a_time(s3: S3Server, bars: Bars, form: Format) -> None:
+    """A second writer is refused while the first is alive, and takes over when it was killed."""
+    path = f"s3a://{s3.bucket}/once-{form}"
+    with writer(path, form) as other:
+        with pytest.raises(OutputError, match=f"is being written by process {other.pid} on"):
+            write_snapshot(bars_to_batches(bars), path, interval="1m", format=form)
+        other.kill()
+        other.wait()
+    s3.client().put_object(
+        Bucket=s3.bucket, Key=f"once-{form}/period=all/part-00099.parquet", Body=b"junk"
+    )
+    snapshot = write_snapshot(bars_to_batches(bars), path, interval="1m", format=form)
     assert snapshot.bars().digest() == bars.digest()
-    listed = client.list_objects_v2(Bucket=s3.bucket, Prefix="left/")["Contents"]
-    names = sorted(o["Key"] for o in listed if not o["Key"].endswith("/"))
-    assert names == [
-        "left/_delta_log/00000000000000000000.json",
-        "left/period=all/part-00000.parquet",
-    ]
+    listed = s3.client().list_objects_v2(Bucket=s3.bucket, Prefix=f"once-{form}/")["Contents"]
+    names = sorted(o["Key"].partition("/")[2] for o in listed if not o["Key"].endswith("/"))
+    commit = "_manifest.json" if form == "parquet" else "_delta_log/00000000000000000000.json"
+    assert names == [commit, "period=all/part-00000.parquet"]
 
 
 @pytest.mark.store
