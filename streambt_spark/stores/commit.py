@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from streambt_spark.errors import DataError, StoreError
+from streambt_spark.stores.disk import is_full
 from streambt_spark.stores.files import DataFile
 from streambt_spark.stores.tables import BAR_SCHEMA
 
@@ -60,6 +61,8 @@ def commit(root: Location, form: str, files: Sequence[DataFile], meta: dict[str,
             storage_options=root.delta_options,
         )
     except (DeltaError, OSError) as error:
+        if is_full(error) and not root.remote:
+            raise root.full() from error
         raise StoreError(
             f"cannot commit snapshot {root.text}: {_brief(error)}; export it again"
         ) from error

@@ -216,6 +216,14 @@ def open_snapshot(path: str | os.PathLike[str], version: int | None = None) -> S
     return Snapshot(path=root.text, format=form, version=0, **values)
 
 
+def remove_leftover(root: Location) -> None:
+    """Remove what a killed writer left at an address, unless another writes or wrote there."""
+    if claims(root.names(), commit.WRITING):
+        with suppress(OutputError), _alone(root):
+            pass
+        root.remove_empty()
+
+
 # What is kept is kept by the digest: other bars may come to the same path later.
 
 

@@ -19,6 +19,7 @@ from streambt_spark.errors import (
     StoreError,
     StoreUnavailable,
 )
+from streambt_spark.stores.disk import free_space, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,10 +146,12 @@ class Location:
                 self.filesystem.delete_file(self.key)
 
     def remove_empty(self) -> None:
-        """Delete the folder if nothing is in it; S3 has none."""
+        """Delete the folder if nothing is in it; on S3, the mark that PyArrow leaves of one."""
         if not self.remote:
             with suppress(OSError):
                 Path(self.text).rmdir()
+        elif not self.names():
+            self.remove()
 
     @contextmanager
     def guard(self, action: str) -> Iterator[None]:
@@ -166,11 +169,21 @@ class Location:
                     f"cannot {action} {self.text}: {cause}; check AWS_ENDPOINT_URL, AWS_REGION, "
                     "the bucket and the access key's rights"
                 ) from error
+            if action == "write" and is_full(error):
+                raise self.full() from error
             if action == "write":
                 raise OutputError(
                     f"cannot write {self.text}: {cause}; choose a folder you may write to"
                 ) from error
             raise StoreError(f"cannot {action} {self.text}: {cause}") from error
+
+    def full(self) -> OutputError:
+        """Return the error for a local disk that has no room."""
+        room = free_space(Path(self.text))
+        return OutputError(
+            f"cannot write {self.text}: the disk is full ({room}); free some space, or choose a "
+            "folder on another disk"
+        )
 
 
 def _environment() -> tuple[str, str, str, str, str]:

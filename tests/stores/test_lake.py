@@ -40,6 +40,7 @@ from streambt_spark.stores.lake import (
     open_snapshot,
     write_snapshot,
 )
+from tests.services.disk import on_a_small_disk
 from tests.services.weed import S3Server
 
 FORMATS: tuple[Format, ...] = ("delta", "parquet")
@@ -420,6 +421,30 @@ def test_an_unwritable_folder_is_an_output_error(tmp_path: Path, bars: Bars) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="choose"):
         write_snapshot(bars_to_batches(bars), tmp_path / "file" / "s", interval="1m")
+
+
+ON_A_SMALL_DISK = """
+import sys
+from streambt_spark.errors import StreambtError
+from streambt_spark.stores.generator import generate
+from streambt_spark.stores.lake import bars_to_batches, write_snapshot
+
+try:
+    bars = generate(5, 20_000, "1m")
+    write_snapshot(bars_to_batches(bars), sys.argv[1], interval="1m", format=sys.argv[2])
+except StreambtError as error:
+    print(type(error).__name__, error, sep=": ")
+"""
+
+
+def test_a_full_disk_is_told(tmp_path: Path, form: Format) -> None:
+    """Where a snapshot does not fit, the error says that the disk is full, and where."""
+    done = on_a_small_disk(tmp_path, "1m", ON_A_SMALL_DISK, str(tmp_path / "s"), form)
+    assert done.stdout.startswith(f"OutputError: cannot write {tmp_path}/s: the disk is full ("), (
+        done
+    )
+    assert done.stdout.endswith(" free); free some space, or choose a folder on another disk\n")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(
