@@ -14,13 +14,12 @@ from streambt_spark.core.market.bars import (
     FIELDS,
     SYMBOL,
     Bars,
-    Reason,
     compact,
     concat,
-    find_faults,
     interval_us,
     settle,
 )
+from streambt_spark.core.market.faults import Reason, find_faults
 from streambt_spark.errors import BadTime, NoData, did_you_mean
 from streambt_spark.stores.sources import RawBatch, Source, read_source
 from streambt_spark.stores.tables import TIMESTAMP, encode

@@ -1,11 +1,10 @@
-"""Bars: one row for each symbol and interval start, and the rules a valid one keeps."""
+"""Bars: one row for each symbol and interval start; what they must satisfy is in `faults`."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,23 +30,6 @@ SYMBOL = re.compile(r"^[@A-Z0-9][A-Z0-9._\-/]{0,31}$")
 """Stock `AAPL`, crypto `@BTCUSD`, option in OCC form."""
 
 
-class Reason(StrEnum):
-    """Why a row was refused; the value is what the quarantine stores."""
-
-    MISSING_FIELD = "missing_field"
-    BAD_NUMBER = "bad_number"
-    BAD_TIME = "bad_time"
-    BAD_SYMBOL = "bad_symbol"
-    UNKNOWN_SYMBOL = "unknown_symbol"
-    NOT_FINITE = "not_finite"
-    NON_POSITIVE_PRICE = "non_positive_price"
-    LOW_ABOVE_BODY = "low_above_body"
-    HIGH_BELOW_BODY = "high_below_body"
-    NEGATIVE_VOLUME = "negative_volume"
-    OFF_GRID = "off_grid"
-    MALFORMED = "malformed"
-
-
 def interval_us(interval: str) -> int:
     """Return the microseconds of an interval such as `1m`, `15m`, `1h` or `1d`.
 
@@ -59,47 +41,9 @@ def interval_us(interval: str) -> int:
     return int(match[1]) * _UNITS_US[match[2]]
 
 
-FAULTS: tuple[Reason | None, ...] = (None, *Reason)
-"""A Reason by its code; 0 is no fault."""
-
-
 def symbol_names(symbols: Iterable[str]) -> tuple[str, ...]:
     """Return symbols as the stores keep them: in capitals, in order, each once."""
     return tuple(sorted({symbol.strip().upper() for symbol in symbols}))
-
-
-def fault_codes(
-    ts: NDArray[np.int64], fields: Mapping[str, NDArray[np.float64]], interval: str
-) -> NDArray[np.int8]:
-    """Return for every row a code into FAULTS, 0 where the bar is valid.
-
-    `ts` is the start of the bar in UTC microseconds. The first rule a row breaks is its reason:
-    finite, positive prices, low ≤ open and close ≤ high, volume ≥ 0, time on the interval's grid.
-    """
-    o, h, low, c, v = (fields[name] for name in FIELDS)
-    codes = np.zeros(len(ts), np.int8)
-    # A sum is finite only if all its terms are, but for prices near the end of the float range.
-    with np.errstate(invalid="ignore", over="ignore"):
-        finite = np.isfinite(o + h + low + c + v)
-        rules = [
-            (Reason.NOT_FINITE, ~finite),
-            (Reason.NON_POSITIVE_PRICE, ~((low > 0) & (o > 0) & (c > 0) & (h > 0))),
-            (Reason.LOW_ABOVE_BODY, (low > o) | (low > c)),
-            (Reason.HIGH_BELOW_BODY, (h < o) | (h < c)),
-            (Reason.NEGATIVE_VOLUME, v < 0),
-            (Reason.OFF_GRID, ts % interval_us(interval) != 0),
-        ]
-    for reason, broken in reversed(rules):
-        if broken.any():
-            codes[broken] = FAULTS.index(reason)
-    return codes
-
-
-def find_faults(
-    ts: NDArray[np.int64], fields: Mapping[str, NDArray[np.float64]], interval: str
-) -> NDArray[np.object_]:
-    """Return for every row its Reason, or None where the bar is valid; see `fault_codes`."""
-    return np.array(FAULTS, dtype=object)[fault_codes(ts, fields, interval)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
