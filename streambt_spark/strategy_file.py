@@ -111,7 +111,7 @@ def _located(file: Path) -> Iterator[None]:
         where = f"{Path(error.filename or file).name}:{error.lineno}"
         raise StrategyError(f"{where}: {type(error).__name__}: {error.msg}") from error
     except StreambtError as error:
-        raise type(error)(f"{_line(error, file)}: {error}") from error
+        raise error.within(_line(error, file)) from error
     except Exception as error:
         message = f": {error}" if str(error) else ""
         raise StrategyError(f"{_line(error, file)}: {type(error).__name__}{message}") from error
