@@ -72,7 +72,7 @@ bench: $(STAMP) java ## speed and memory beside other backtesters; ARGS=--help t
 	$(BIN)/python -m benchmarks $(ARGS)
 
 faults: $(STAMP) java ## the long tests: kill a run at ten random moments and resume it
-	STREAMBT_KILLS=10 $(PYTEST) tests/faults
+	FAULT_KILLS=10 $(PYTEST) tests/faults
 
 lint-docker: $(STAMP) ## lint the image and the compose file
 	$(BIN)/hadolint docker/Dockerfile

@@ -29,6 +29,12 @@ def remark(text: str) -> None:
     console(stderr=True).print(text, markup=False)
 
 
+def counts_line(counts: Mapping[str, int]) -> str:
+    """Return what became of a source's rows, as the sum that it is."""
+    parts = " + ".join(f"{n} {counts[n]:,}" for n in ("accepted", "duplicate", "late", "rejected"))
+    return f"rows read {counts['read']:,} = {parts}; revised {counts['revised']:,}"
+
+
 FIGURES = (
     ("Start", "start", "moment"),
     ("End", "end", "moment"),
