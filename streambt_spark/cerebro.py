@@ -31,7 +31,7 @@ __all__ = ["Cerebro", "Data", "Engine", "Record", "Universe"]
 
 Engine = Literal["local", "spark"]
 Record = Literal["full", "equity", "metrics"]
-JOB_OPTIONS = (
+_JOB_OPTIONS = (
     "ledger", "checkpoint", "blocks", "shuffle_partitions", "arrow_batch", "master", "modules",
 )  # fmt: skip
 
@@ -190,7 +190,7 @@ class Cerebro:
         from streambt_spark.engines.job import Job
 
         folder = Path(out) if out else Path(tempfile.mkdtemp(prefix="streambt-"))
-        of_job = {name: options.pop(name) for name in JOB_OPTIONS if name in options}
+        of_job = {name: options.pop(name) for name in _JOB_OPTIONS if name in options}
         of_job.setdefault("modules", self.modules)
         job = Job.in_folder(folder, **of_job)
         lake = folder / "snapshot"

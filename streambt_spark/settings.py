@@ -111,11 +111,11 @@ def _structure(value: object) -> object:
     return value
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_list)]
-Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
-Amounts = Annotated[dict[str, float], BeforeValidator(_pairs)]
-Parameters = Annotated[dict[str, Any], BeforeValidator(_literals)]
-Structured = BeforeValidator(_structure)
+_Texts = Annotated[tuple[str, ...], BeforeValidator(_list)]
+_Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
+_Amounts = Annotated[dict[str, float], BeforeValidator(_pairs)]
+_Parameters = Annotated[dict[str, Any], BeforeValidator(_literals)]
+_Structured = BeforeValidator(_structure)
 
 
 class Section(BaseModel):
@@ -137,9 +137,9 @@ class DataConfig(Section):
     """An exported snapshot, in place of --bars: a folder or s3a://…"""
     interval: Annotated[str | None, Option("1m|15m|1h|1d")] = None
     """The bars' interval."""
-    symbols: Annotated[Texts, Option("A,B,…")] = ()
+    symbols: Annotated[_Texts, Option("A,B,…")] = ()
     """The symbols to take; default all."""
-    columns: Annotated[Pairs, Option("ts=Date,…")] = Field(default_factory=dict)
+    columns: Annotated[_Pairs, Option("ts=Date,…")] = Field(default_factory=dict)
     """The file's names of columns that differ."""
     tz: Annotated[str | None, Option("ZONE")] = None
     """The zone of times that state none, such as America/New_York; default the machine's own."""
@@ -171,7 +171,7 @@ class BrokerConfig(Section):
     cash: Annotated[PositiveFloat, Option("AMOUNT")] = 1_000_000.0
     """Start cash in currency units."""
     commission: Annotated[
-        float | str | dict[str, Any] | list[Any], Structured, Option("SCHEME")
+        float | str | dict[str, Any] | list[Any], _Structured, Option("SCHEME")
     ] = 0.0
     """1.5 (an order), 0.1%, '0.005/share min 1 max 0.5%', '{buy: …, sell: …}' or tiers."""
     slippage: Annotated[str, Option("none|'2 ticks'|0.05%")] = "none"
@@ -180,11 +180,11 @@ class BrokerConfig(Section):
     """Whether a pulse below zero goes short."""
     minor_digits: Annotated[int, Field(ge=0, le=8)] = 2
     """The currency's number of decimals."""
-    instruments: Annotated[dict[str, InstrumentConfig], Structured, Option("YAML")] = Field(
+    instruments: Annotated[dict[str, InstrumentConfig], _Structured, Option("YAML")] = Field(
         default_factory=dict
     )
     """Symbols that trade otherwise than their kind: '{AAPL: {tick: 0.05, lot: 10}}'."""
-    opening: Annotated[Amounts, Option("A=10,…")] = Field(default_factory=dict)
+    opening: Annotated[_Amounts, Option("A=10,…")] = Field(default_factory=dict)
     """Quantities ordered before the first bar, below zero to sell."""
 
 
@@ -194,7 +194,7 @@ class RunConfig(Section):
     panel = "Run"
     strategy: Annotated[str | None, Option("STRATEGY.py", flag="STRATEGY")] = None
     """A Python file with build(cerebro, bars, **params)."""
-    parameters: Annotated[Parameters, Option("NAME=VALUE", flag="--set", repeated=True)] = Field(
+    parameters: Annotated[_Parameters, Option("NAME=VALUE", flag="--set", repeated=True)] = Field(
         default_factory=dict
     )
     """A parameter of build; may be repeated."""

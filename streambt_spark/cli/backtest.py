@@ -12,7 +12,7 @@ from streambt_spark import strategy_file
 from streambt_spark.assembly import assemble, strategy_path
 from streambt_spark.cli.folder import Folder, versions
 from streambt_spark.cli.inputs import Input, read_input
-from streambt_spark.cli.output import console, counts_line, metrics_table, remark
+from streambt_spark.cli.output import console, counts_line, disabled_line, metrics_table, remark
 from streambt_spark.cli.progress import progress_sinks
 from streambt_spark.core.identity import digest_of
 from streambt_spark.errors import ExtraMissing, StrategyError
@@ -110,13 +110,12 @@ def write_results(
 def require_enabled(result: Result) -> None:
     """Raise StrategyError where a strategy was disabled, after a line for each of the first."""
     errors = result.errors
-    for error in errors[1:SHOWN_ERRORS]:
-        remark(f"strategy {error.lane:.12} was disabled at {error.time}: {error.text}")
+    for failure in errors[1:SHOWN_ERRORS]:
+        remark(disabled_line(failure))
     if errors:
-        first = errors[0]
+        first, many = errors[0], f"{len(errors):,} of {len(result.plan.lanes):,} strategies"
         raise StrategyError(
-            f"{len(errors):,} of {len(result.plan.lanes):,} strategies were disabled, for their "
-            f"code raised; strategy {first.lane:.12} at {first.time}: {first.text}",
+            f"{many} raised and placed no more orders; {disabled_line(first)}",
             lane=first.lane,
             ts=first.ts,
         )

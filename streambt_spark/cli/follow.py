@@ -62,7 +62,7 @@ def _run(settings: Settings, cerebro: Cerebro, folder: Folder) -> Result:
         arrow_batch=run.arrow_batch,
         modules=cerebro.modules,
     )
-    with progress_sinks(folder.path) as sinks:
+    with progress_sinks(folder.path, job.ledger) as sinks:
         return live(
             cerebro.plan(),
             cerebro.calendar,

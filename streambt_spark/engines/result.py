@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from streambt_spark.core.ledger.metrics import Curve, Metrics, compute
 from streambt_spark.core.ledger.trades import Fills, Trades, match_fills
 from streambt_spark.report.data import trades_frame
 from streambt_spark.stores.intake import Counts
-from streambt_spark.stores.ledger import account_events, ledger_digest
+from streambt_spark.stores.ledger import Failure, account_events, failures, ledger_digest
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,19 +42,6 @@ FRAMES: Mapping[str, tuple[str, ...]] = {
 
 _MONEY = ("commission", "amount", "cash", "equity", "exposure")
 _SIDE_CODES = {"buy": 1, "sell": -1}
-
-
-class Failure(NamedTuple):
-    """A strategy that was disabled at a time (UTC µs), for its code raised; what that said."""
-
-    lane: str
-    ts: int
-    text: str
-
-    @property
-    def time(self) -> str:
-        """The time as ISO 8601."""
-        return str(np.datetime_as_string(np.datetime64(self.ts, "us"), unit="auto")) + "Z"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +92,7 @@ class Result:
     @cached_property
     def errors(self) -> list[Failure]:
         """The strategies whose code raised; they placed no more orders, the others went on."""
-        rows = self.events.filter(pc.equal(self.events["kind"], "disabled"))
-        texts = rows["text" if "text" in rows.column_names else "reason"].to_pylist()
-        lanes, times = rows["lane"].to_pylist(), _numbers(rows["ts"]).tolist()
-        return [Failure(*each) for each in zip(lanes, times, texts, strict=True)]
+        return failures(self.events)
 
     @cached_property
     def fills(self) -> pd.DataFrame:
