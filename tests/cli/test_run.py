@@ -142,6 +142,16 @@ def test_bad_rows_are_told(streambt: Command, place: Path) -> None:
     assert "non_positive_price: 1" in checked.stdout
 
 
+def test_no_cell_is_a_formula(streambt: Command, place: Path) -> None:
+    """A symbol that a spreadsheet would run is kept as text; that of crypto is as it was."""
+    bad = "2024-01-08,0,1,0,1,1"
+    rows = f'"=CMD(1)",{bad}\n"+1",{bad}\n@BTCUSD,{bad}\n'
+    (place / "bars.csv").write_text(BARS + rows)
+    assert streambt(*RUN, "--out", "out").returncode == 0
+    symbols = [row["symbol"] for row in _rows(place / "out" / "quarantine.csv")]
+    assert symbols == ["'=CMD(1)", "'+1", "@BTCUSD"]
+
+
 def test_counts_are_always_told(streambt: Command, place: Path) -> None:
     """A run says what became of its rows, and warns where more than one of a hundred is refused."""
     done = streambt(*RUN)
