@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from streambt_spark.errors import JavaMissing
 from streambt_spark.masking import mask
 
+__all__ = ["DISTRIBUTION", "EXTRAS", "FREE_MB", "Check", "State", "examine"]
+
 DISTRIBUTION = "streambt-spark"
 EXTRAS = {
     "embedded": "a private MongoDB server where no address is given",

@@ -35,6 +35,8 @@ CSV_COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     "equity": ("lane", "ts", "cash", "equity", "drawdown"),
 }  # fmt: skip
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a cell a formula; a crypto symbol (@BTCUSD) holds nothing that could be called."""
 PACKAGES = ("numpy", "numba", "ta-lib", "pandas", "pyarrow", "pyspark", "delta-spark")
 
 
@@ -125,11 +127,16 @@ class Folder:
         self._replace(name, text + "\n")
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
-        """Write a frame of the result as CSV: ISO times in UTC, floats to the last digit."""
+        """Write a frame of the result as CSV: ISO times in UTC, floats to the last digit.
+
+        No text is a formula to a spreadsheet: one that a source could have smuggled in is quoted.
+        """
         shown = frame[list(CSV_COLUMNS.get(name, frame.columns))].copy()
         for column in shown.columns:
             if shown[column].dtype.kind == "M":
                 shown[column] = shown[column].map(_iso, na_action="ignore")
+            elif shown[column].dtype.kind == "O":
+                shown[column] = shown[column].map(_no_formula, na_action="ignore")
         self._replace(f"{name}.csv", shown.to_csv(index=False, lineterminator="\n"))
 
     def _replace(self, name: str, text: str) -> None:
@@ -162,6 +169,14 @@ def versions() -> dict[str, str]:
     own = {"streambt-spark": metadata.version("streambt-spark")}
     own["python"] = platform.python_version()
     return own | {name: metadata.version(name) for name in PACKAGES}
+
+
+def _no_formula(text: object) -> object:
+    from streambt_spark.core.market.bars import SYMBOL
+
+    if isinstance(text, str) and text.startswith(_FORMULA) and not SYMBOL.fullmatch(text):
+        return f"'{text}"
+    return text
 
 
 def _iso(moment: pd.Timestamp) -> str:

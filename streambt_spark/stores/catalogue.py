@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from streambt_spark.core.market.bars import FIELDS, ContentDigest
-from streambt_spark.errors import ConfigError, NoData, SourceNotFound, StoreError, did_you_mean
+from streambt_spark.errors import ConfigError, NoData, SourceNotFound, StoreConflict, did_you_mean
 from streambt_spark.stores.claim import Holder, held
 from streambt_spark.stores.lake import (
     Format,
@@ -59,7 +59,7 @@ def export(
     The version is the next one of the name. The snapshot is read back and compared with the
     store, row count and content digest; only then does the catalogue name it. What killed exports
     of the name have left, whose processes are gone for certain (see `claim`), is removed. Raises
-    NoData where there are no such bars (nothing is written), StoreError where they differ.
+    NoData where there are no such bars (nothing is written), StoreConflict where they differ.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"snapshot name {name!r} is not valid; use letters, digits, . _ and -")
@@ -98,7 +98,7 @@ def _checked(
         snapshot = open_snapshot(place.text)
         expected, found = _summary(read(), interval), _summary(snapshot.read(), interval)
         if expected != found or found != (snapshot.rows, snapshot.digest):
-            raise StoreError(
+            raise StoreConflict(
                 f"snapshot {place.text} holds {found[0]} rows with digest {found[1][:12]}, the "
                 f"store {expected[0]} with {expected[1][:12]}; export again when nothing is written"
             )
@@ -178,7 +178,7 @@ def _reserve(store: BarStore, root: Location, name: str, holder: Holder) -> tupl
         except DuplicateKeyError:
             continue
         return version, place
-    raise StoreError(f"no version of snapshot {name!r} could be taken: too many exports at once")
+    raise StoreConflict(f"no version of snapshot {name!r} could be taken: too many exports at once")
 
 
 def _insert(store: BarStore, entry: dict[str, Any]) -> None:
