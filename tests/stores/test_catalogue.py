@@ -194,7 +194,7 @@ def test_a_place_that_another_store_writes_is_left_alone(
     tmp_path: Path, mongod: str, store: BarStore
 ) -> None:
     """Where two stores export to one folder at once, the second is refused and deletes nothing."""
-    with BarStore(mongod, "another") as other:
+    with BarStore(mongod, "beside") as other:
         rows = bars_to_table(generate(["A"], 5))
         other.ingest(check_source(rows, interval="1d"))
         with exporter(mongod, store, str(tmp_path), "in the midst") as process:

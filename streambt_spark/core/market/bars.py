@@ -24,21 +24,37 @@ COLUMNS = (*FIELDS, "ts")
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
-_UNITS_US = {"s": SECOND_US, "m": 60 * SECOND_US, "h": 3600 * SECOND_US, "d": DAY_US}
+_UNITS_US = {
+    "s": SECOND_US,
+    "m": 60 * SECOND_US,
+    "h": 3600 * SECOND_US,
+    "d": DAY_US,
+    "w": 7 * DAY_US,
+}
 
 SYMBOL = re.compile(r"^[@A-Z0-9][A-Z0-9._\-/]{0,31}$")
 """Stock `AAPL`, crypto `@BTCUSD`, option in OCC form."""
 
 
 def interval_us(interval: str) -> int:
-    """Return the microseconds of an interval such as `1m`, `15m`, `1h` or `1d`.
+    """Return the microseconds of an interval such as `1m`, `15m`, `1h`, `1d` or `1w`.
 
-    Raises BadParameter where the text is not a positive number and one of s, m, h, d.
+    Raises BadParameter where the text is not a positive number and one of s, m, h, d, w.
     """
-    match = re.fullmatch(r"([1-9]\d{0,3})([smhd])", interval)
+    match = re.fullmatch(r"([1-9]\d{0,3})([smhdw])", interval)
     if match is None:
-        raise BadParameter(f"interval {interval!r} is not understood; write 1m, 15m, 1h or 1d")
+        raise BadParameter(f"interval {interval!r} is not understood; write 1m, 15m, 1h, 1d or 1w")
     return int(match[1]) * _UNITS_US[match[2]]
+
+
+def grid_us(length: int) -> int:
+    """Return the microseconds of which the times of bars of a length are multiples.
+
+    Bars of whole days start at any midnight UTC: those of a week on the weekday that their source
+    has, and on another after a holiday, those of a month with it. All others lie on multiples of
+    their own length.
+    """
+    return DAY_US if length % DAY_US == 0 else length
 
 
 def symbol_names(symbols: Iterable[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.market.bars import FIELDS, interval_us
+from streambt_spark.core.market.bars import FIELDS, grid_us, interval_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ def fault_codes(
             (Reason.LOW_ABOVE_BODY, (low > o) | (low > c)),
             (Reason.HIGH_BELOW_BODY, (h < o) | (h < c)),
             (Reason.NEGATIVE_VOLUME, v < 0),
-            (Reason.OFF_GRID, ts % interval_us(interval) != 0),
+            (Reason.OFF_GRID, ts % grid_us(interval_us(interval)) != 0),
         ]
     for reason, broken in reversed(rules):
         if broken.any():
