@@ -75,10 +75,12 @@ def _session(
 
 
 def _replay(snapshot: Snapshot, out: Path, request: Mapping[str, Any]) -> Result:
-    return workload.cerebro(snapshot).run(
+    rules, record = workload.WORKS[request.get("work", "cross")], request.get("record", "full")
+    return workload.cerebro(snapshot, rules, record).run(
         "spark",
         out=out,
         modules=[workload],
+        blocks=request.get("blocks"),
         slices_per_batch=request.get("slices_per_batch"),
     )
 
