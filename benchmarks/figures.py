@@ -122,16 +122,24 @@ def _sweep(bench: Bench, told: Mapping[str, Any] | None) -> Iterator[Figure]:
 def _spark_sweep(bench: Bench, told: Mapping[str, Any] | None) -> Iterator[Figure]:
     if told is None:
         return
-    work, large = combinations(bench.sweep), combinations(bench.large_sweep)
-    more = f"spark, sweep over {bench.large_sweep.bars:,} bars, metrics, with start-up"
-    for record, name, key, done in (
-        ("full", "spark, sweep, full ledgers, with start-up", "with_start_up", work),
-        ("full", "spark, sweep, full ledgers, warm", "warm", work),
-        ("metrics", "spark, sweep, metrics, with start-up", "with_start_up", work),
-        ("metrics", "spark, sweep, metrics, warm", "warm", work),
-        ("metrics", more, "large_with_start_up", large),
+    metrics = told.get("metrics", {})
+    small, large = combinations(bench.sweep), combinations(bench.large_sweep)
+    start_up, more = metrics.get("with_start_up"), metrics.get("large_with_start_up")
+    longer = f"spark, sweep over {bench.large_sweep.bars:,} bars, metrics"
+    for name, work, seconds in (
+        ("spark, sweep, full ledgers, with start-up", small, told["full"]["with_start_up"]),
+        ("spark, sweep, full ledgers, warm", small, told["full"]["warm"]),
+        ("spark, sweep, metrics, with start-up", small, start_up),
+        ("spark, sweep, metrics, warm", small, metrics.get("warm")),
+        (f"{longer}, with start-up", large, more),
+        (f"{longer}, less the time of the shorter", large - small, _longer(more, start_up)),
     ):
-        yield Figure.rate(name, COMBINATIONS, done, told.get(record, {}).get(key), ours=True)
+        yield Figure.rate(name, COMBINATIONS, work, seconds, ours=True)
+
+
+def _longer(more: float | None, less: float | None) -> float | None:
+    """Return by how much one run is longer, None where it is not or one is missing."""
+    return more - less if more and less and more > less else None
 
 
 def _steps(measured: Measurements) -> Iterator[Figure]:
