@@ -17,12 +17,14 @@ from benchmarks.report import Report
 from streambt_spark.errors import StreambtError
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDTH = 150
+"""Columns of the tables in a log, where no terminal tells them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and return the exit status: 1 where the contenders' work differs."""
     asked = _parser().parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     bench = Bench.of(asked.cache, quick=asked.quick)
     asked.cache.mkdir(parents=True, exist_ok=True)
     load = [machine.busy()]

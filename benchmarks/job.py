@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import steps, workload
 from benchmarks.peers.turns import Answer, Turns, serve
 from benchmarks.profiles import profile_table
+from streambt_spark import Cerebro
 from streambt_spark.engines import local as local_engine
 from streambt_spark.engines.result import Result
 from streambt_spark.stores.lake import open_snapshot
@@ -30,12 +31,12 @@ def local(request: Mapping[str, Any]) -> Turns:
 
     def run(turns: Turns) -> None:
         held.clear()  # one result in memory at a time
-        held.append(turns.timed("in_memory", lambda: workload.cerebro(bars).run("local")))
+        held.append(turns.timed("in_memory", lambda: _run(workload.cerebro(bars))))
         turns.timed("fold", lambda: local_engine.run(plan, bars))
-        turns.timed("with_reading", lambda: workload.cerebro(snapshot).run("local"))
+        turns.timed("with_reading", lambda: _run(workload.cerebro(snapshot)))
 
     def answer() -> Answer:
-        profile = profile_table(lambda: workload.cerebro(snapshot).run("local"))
+        profile = profile_table(lambda: _run(workload.cerebro(snapshot)))
         return {"profile": profile, **summary(held[0])}
 
     return Turns(run, answer)
@@ -51,7 +52,7 @@ def sweep(request: Mapping[str, Any]) -> Turns:
     def run(turns: Turns) -> None:
         held.clear()
         built = workload.cerebro(bars, workload.SWEEP, record)
-        held.append(turns.timed("whole", lambda: built.run("local")))
+        held.append(turns.timed("whole", lambda: _run(built, record)))
 
     return Turns(run, lambda: summary(held[0], record))
 
@@ -73,14 +74,18 @@ def step(request: Mapping[str, Any]) -> Answer:
     return {str(symbols): steps.measure(symbols, request["steps"]) for symbols in request["each"]}
 
 
+def _run(built: Cerebro, record: str = "full") -> Result:
+    return workload.complete(built.run("local"), record)
+
+
 def summary(result: Result, record: str = "full") -> Answer:
     """Return what tells whether two contenders did the same work."""
+    events = result.ledger.num_rows
     started = time.perf_counter()
-    digest = result.digest
     told = {
-        "digest": digest,
+        "digest": result.digest,
         "digest_seconds": time.perf_counter() - started,
-        "events": result.ledger.num_rows,
+        "events": events,
     }
     if record == "metrics":
         figures = result.metrics

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streambt_spark.core.market.bars import Bars
+    from streambt_spark.engines.result import Result
 
 INTERVAL = "1m"
 SEED = 7
@@ -83,6 +84,12 @@ def cerebro(bars: Bars | Snapshot, rules: Rules = RULES, record: str = "full") -
             kept = {"record": record, "label": {"fast": fast, "slow": slow}}
         built.add_strat(pulse, PercentOfEquity(rules.share), **kept)
     return built
+
+
+def complete(result: Result, record: str = "full") -> Result:
+    """Return a result that holds what its strategies recorded: it would read it when asked."""
+    _ = result.metrics if record == "metrics" else result.ledger
+    return result
 
 
 def records_metrics() -> bool:
