@@ -48,8 +48,8 @@ NOTES = """\
   timing "next_bar_open" fills the entries of a portfolio, in 0.13.4, at the open of the bar they
   are decided at, and takes every second one.
 - vectorbt is given times without a zone and runs a slice's orders in the order of the columns: the
-  fastest form that was found. With times in UTC it takes up to twice as long; what is reported for
-  it before version 1.2 was compared here had them.
+  fastest form that was found. With times in UTC it takes about twice as long, and the results from
+  before version 1.2 joined were taken so.
 - Where the two averages are equal but for the last bits, each library's way of summing decides the
   side; that is most of the difference in fills.
 - This project keeps cash in whole cents and writes every order, every fill and the equity of every
