@@ -13,7 +13,7 @@ ARGS   ?=
 
 
 .ONESHELL:
-.PHONY: help setup venv java demo test test-unit check fix bench faults lint-docker clean
+.PHONY: help setup venv java demo test test-unit cover check fix bench faults lint-docker clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -58,7 +58,11 @@ test: test-unit java ## every test but the long ones
 test-unit: $(STAMP) ## the tests that need neither Spark nor a server
 	$(PYTEST) tests/unit tests/property tests/golden
 
-check: $(STAMP) ## lint, format, types and the import contracts
+# Compiled code leaves no trace, so the kernels run as plain Python, and without the long examples.
+cover: $(STAMP) ## the branches of the core that the tests run, and the least there may be
+	NUMBA_DISABLE_JIT=1 $(PYTEST) tests/unit tests/golden --deselect tests/unit/test_examples.py --cov
+
+check: lint-docker ## lint, format, types, the import contracts, the image and the compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -72,7 +76,7 @@ bench: $(STAMP) java ## speed and memory beside other backtesters; ARGS=--help t
 	$(BIN)/python -m benchmarks $(ARGS)
 
 faults: $(STAMP) java ## the long tests: kill a run at ten random moments and resume it
-	STREAMBT_KILLS=10 $(PYTEST) tests/faults
+	FAULT_KILLS=10 $(PYTEST) tests/faults
 
 lint-docker: $(STAMP) ## lint the image and the compose file
 	$(BIN)/hadolint docker/Dockerfile
@@ -80,5 +84,5 @@ lint-docker: $(STAMP) ## lint the image and the compose file
 
 clean: ## remove caches, builds and the demo's output; .venv stays
 	rm -rf demo-run build dist spark-warehouse metastore_db derby.log .import_linter_cache
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from streambt_spark.calendars import Calendar
 from streambt_spark.core import plan as plans
@@ -25,9 +25,13 @@ from streambt_spark.stores.ledger import ledger_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
+
+__all__ = ["Cerebro", "Data", "Engine", "Record", "Universe"]
 
 Engine = Literal["local", "spark"]
-JOB_OPTIONS = (
+Record = Literal["full", "equity", "metrics"]
+_JOB_OPTIONS = (
     "ledger", "checkpoint", "blocks", "shuffle_partitions", "arrow_batch", "master", "modules",
 )  # fmt: skip
 
@@ -46,16 +50,30 @@ class Universe:
         object.__setattr__(self, "symbols", symbol_names(self.symbols))
 
 
+Data: TypeAlias = Bars | Snapshot | Universe
+"""What strategies run on."""
+
+
 class Cerebro:
     """Collects data, indicators and strategies, and runs them on an engine.
 
-    `broker` is the account of every strategy that brings none of its own; `calendar` names the
-    exchange calendar that metrics are annualised by (default: 24/7 for crypto, else XNYS).
+    `broker` is the account and `record` the policy of every strategy that brings none of its own;
+    `calendar` names the exchange calendar that metrics are annualised by (default: 24/7 for crypto,
+    else XNYS). `modules` are those of the strategies that Spark's workers cannot import; their code
+    is sent along.
     """
 
-    def __init__(self, broker: Broker | None = None, *, calendar: str | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker | None = None,
+        *,
+        calendar: str | None = None,
+        record: Record = "full",
+    ) -> None:
         self.broker = broker or Broker()
-        self.data: Bars | Snapshot | Universe | None = None
+        self.record = record
+        self.modules: tuple[ModuleType, ...] = ()
+        self.data: Data | None = None
         self._intake: Intake | None = None
         self._calendar = calendar
         self._graph = Graph()
@@ -167,12 +185,15 @@ class Cerebro:
                 raise ConfigError(f"the local engine has no options, found {sorted(options)}")
             return self._run_here(plan, self.data)
         if engine != "spark":
-            raise ConfigError(f"engine {engine!r} is not known; use local or spark")
+            raise ConfigError(
+                f"engine {engine!r} is not known; use local or spark", option="--engine"
+            )
         from streambt_spark.engines import spark  # a second of imports that local runs do without
         from streambt_spark.engines.job import Job
 
         folder = Path(out) if out else Path(tempfile.mkdtemp(prefix="streambt-"))
-        of_job = {name: options.pop(name) for name in JOB_OPTIONS if name in options}
+        of_job = {name: options.pop(name) for name in _JOB_OPTIONS if name in options}
+        of_job.setdefault("modules", self.modules)
         job = Job.in_folder(folder, **of_job)
         lake = folder / "snapshot"
         return spark.replay(plan, self.data, self.calendar, job, lake=lake, **options)

@@ -1,279 +1,37 @@
-"""Every setting of a run: option > environment > profile > default, merged and checked once.
-
-A setting `cash` of the section `broker` is the option `--cash`, the variable STREAMBT_BROKER_CASH
-and the key `broker: {cash: …}` of a YAML profile.
-"""
+"""Settings merged and checked once: option > environment > profile > default."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    SecretStr,
-    ValidationError,
-)
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
-)
+from pydantic import SecretStr, ValidationError
 
 from streambt_spark.errors import ConfigError, did_you_mean
-from streambt_spark.masking import mask_address
+from streambt_spark.masking import mask_address, mask_values
+from streambt_spark.settings import SECTIONS, Settings, setting_named, settings_of
+
+__all__ = ["PREFIX", "PROFILE_FOLDERS", "Loaded", "find_profile", "load"]
 
 PREFIX = "STREAMBT_"
 PROFILE_FOLDERS = (Path("conf"), Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf")
 """Where `--profile NAME` is looked for: here, in the installed package, in its source tree."""
 
-_OPTION = {
-    "address": "mongo",
-    "folder": "mongo-folder",
-    "parameters": "set",
-    "strategy": "STRATEGY",
-}
-"""Options that are not named as their field."""
+_COMMAND_LINE = frozenset({f"{PREFIX}DEBUG", f"{PREFIX}PROFILE"})
+"""Variables of the command line's own."""
 
+_KUBERNETES = re.compile(
+    PREFIX + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
+"""Variables that Kubernetes gives every pod beside a service called streambt…."""
 
-def literal(text: str) -> bool | int | float | str:
-    """Return a text as the value it spells: a whole number, a decimal, true, false, or itself."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if re.fullmatch(r"[+-]?\d+", text):
-        return int(text)
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.IGNORECASE):
-        return float(text)
-    return text
-
-
-def _list(value: object) -> object:
-    if isinstance(value, str):
-        return [item.strip() for item in value.split(",") if item.strip()]
-    return value
-
-
-def _pairs(value: object) -> object:
-    """Return `a=1,b=2`, or a list of such pairs, as a mapping of texts."""
-    if isinstance(value, Mapping) or value is None:
-        return value
-    items = _list(value)
-    if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):
-        raise ValueError("expected NAME=VALUE")
-    found = {}
-    for item in items:
-        name, equals, text = item.partition("=")
-        if not equals or not name.strip():
-            raise ValueError(f"expected NAME=VALUE, and {item!r} is not")
-        if name.strip() in found:
-            raise ValueError(f"expected {name.strip()} only once")
-        found[name.strip()] = text.strip()
-    return found
-
-
-def _literals(value: object) -> object:
-    pairs = _pairs(value)
-    if not isinstance(pairs, Mapping):
-        return pairs
-    return {name: literal(v) if isinstance(v, str) else v for name, v in pairs.items()}
-
-
-def _structure(value: object) -> object:
-    """Return a text that opens a YAML mapping or list as that; anything else as it is."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:
-            return yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError("expected a YAML mapping or list") from None
-    return value
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_list)]
-Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
-Parameters = Annotated[dict[str, Any], BeforeValidator(_literals)]
-Structured = BeforeValidator(_structure)
-
-
-class Section(BaseModel):
-    """A named group of settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class DataConfig(Section):
-    """The bars a run reads."""
-
-    bars: str | None = None
-    """A CSV (also .gz) or Parquet file of bars."""
-    snapshot: str | None = None
-    """A snapshot made by `streambt export`: a folder or an s3a:// address, in place of bars."""
-    interval: str | None = None
-    """The bars' interval: 1m, 15m, 1h, 1d."""
-    symbols: Texts = ()
-    """The symbols to take; all where empty."""
-    columns: Pairs = Field(default_factory=dict)
-    """Names of the file's columns that differ: ts=Date,close=Adj Close."""
-    tz: str | None = None
-    """The zone of times without one, such as America/New_York; the machine's zone by default."""
-    start: str | None = None
-    """The first time taken, ISO 8601."""
-    end: str | None = None
-    """The first time no longer taken, ISO 8601."""
-    calendar: str | None = None
-    """The exchange calendar that metrics are annualised by, such as XNYS; 24/7 for crypto."""
-
-
-class InstrumentConfig(Section):
-    """How one symbol trades."""
-
-    tick: PositiveFloat = 0.01
-    """The step of prices."""
-    lot: PositiveFloat = 1.0
-    """The step of quantities."""
-    multiplier: PositiveFloat = 1.0
-    """The value of one unit at a price of 1."""
-
-
-class BrokerConfig(Section):
-    """The simulated account."""
-
-    cash: PositiveFloat = 1_000_000.0
-    """Start cash in currency units."""
-    commission: Annotated[float | str | dict[str, Any] | list[Any], Structured] = 0.0
-    """1.5 (flat for an order), 0.1%, "0.005/share min 1 max 0.5%", {buy: …, sell: …} or tiers."""
-    slippage: str = "none"
-    """none, "2 ticks" or 0.05%."""
-    allow_short: bool = False
-    """Whether a pulse below zero opens a short position."""
-    minor_digits: Annotated[int, Field(ge=0, le=8)] = 2
-    """The number of decimals of the currency."""
-    instruments: Annotated[dict[str, InstrumentConfig], Structured] = Field(default_factory=dict)
-    """Tick, lot and multiplier of symbols that differ from the default."""
-
-
-class RunConfig(Section):
-    """The strategy, and how it is run."""
-
-    strategy: str | None = None
-    """A Python file with `def build(cerebro, bars, **params)`."""
-    parameters: Parameters = Field(default_factory=dict)
-    """Keyword arguments of build; numbers, true and false are read as such."""
-    engine: Literal["local", "spark"] = "local"
-    """local: one process without Spark; spark: the streaming job."""
-    slices_per_batch: PositiveInt | None = None
-    """Slices (times) in one micro-batch; as many as possible by default."""
-    speed: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds of bars replayed in one second; 0 is as fast as possible."""
-    bars_per_second: PositiveFloat | None = None
-    """Bars replayed in one second."""
-    out: str | None = None
-    """The folder for the results."""
-    ledger: str | None = None
-    """The Delta ledger's address (a folder or s3a://); OUT/ledger by default."""
-    checkpoint: str | None = None
-    """The streaming checkpoint's address; OUT/checkpoint by default."""
-    shuffle_partitions: PositiveInt | None = None
-    """Partitions of the state; fixed with the checkpoint."""
-    arrow_batch: PositiveInt | None = None
-    """Rows in one Arrow batch between Spark and Python."""
-
-
-class ExportConfig(Section):
-    """The snapshots made of stored bars."""
-
-    name: str = "bars"
-    """The name of a snapshot; each export of it is the next version."""
-    format: Literal["delta", "parquet"] = "delta"
-    """The format of its files."""
-
-
-class MongoConfig(Section):
-    """The system of record for bars."""
-
-    address: SecretStr | None = None
-    """mongodb://…; without one a private server is started, its data in `folder`."""
-    folder: str = "streambt-mongo"
-    """Where the private server keeps its data."""
-    database: str = "streambt"
-    """The database's name."""
-    timeout: PositiveFloat = 10.0
-    """Seconds to wait for the server."""
-
-
-class KafkaConfig(Section):
-    """The message broker of live bars."""
-
-    bootstrap: str | None = None
-    """Its addresses: host:port,host:port."""
-    topic: str | None = None
-    """The topic of the bars."""
-    topic_partitions: PositiveInt = 4
-    """The partitions of a topic that replay-to-kafka makes."""
-
-
-class LiveConfig(Section):
-    """How a live run reads its topic. The broker's login comes from the KAFKA_* variables."""
-
-    offsets: str = "earliest"
-    """Where a new run begins: earliest, latest, or Spark's JSON; a resumed one goes on."""
-    trigger: PositiveFloat = 1.0
-    """Seconds from one micro-batch to the next."""
-    max_offsets: PositiveInt | None = None
-    """Messages in one micro-batch; all there are by default."""
-
-
-class Settings(BaseSettings):
-    """All sections."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="_",
-        env_nested_max_split=1,
-        enable_decoding=False,
-        extra="forbid",
-        frozen=True,
-    )
-
-    data: DataConfig = Field(default_factory=DataConfig)
-    broker: BrokerConfig = Field(default_factory=BrokerConfig)
-    run: RunConfig = Field(default_factory=RunConfig)
-    mongo: MongoConfig = Field(default_factory=MongoConfig)
-    export: ExportConfig = Field(default_factory=ExportConfig)
-    kafka: KafkaConfig = Field(default_factory=KafkaConfig)
-    live: LiveConfig = Field(default_factory=LiveConfig)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `load` has merged, and nothing behind its back."""
-        return (init_settings,)
-
-
-SECTIONS: dict[str, type[Section]] = {
-    name: field.annotation
-    for name, field in Settings.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-}
-SECTION_OF = {field: name for name, model in SECTIONS.items() for field in model.model_fields}
-"""The section of each field; field names are unique over the sections."""
+_Values = dict[str, dict[str, object]]
 
 
 @dataclass(frozen=True)
@@ -298,7 +56,7 @@ class Loaded:
 def _plain(value: object) -> str:
     if isinstance(value, SecretStr):
         value = mask_address(value.get_secret_value())
-    value = list(value) if isinstance(value, tuple) else value
+    value = mask_values(list(value) if isinstance(value, tuple) else value)
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
     return text.removesuffix("\n").removesuffix("\n...")
 
@@ -310,14 +68,14 @@ def load(
 ) -> Loaded:
     """Return the settings that options, environment, profile and defaults give, in this order.
 
-    `options` and `defaults` map a field's name to its value, where None is "not given". Raises
+    `options` and `defaults` map a setting's name to its value, where None is "not given". Raises
     ConfigError with one clause for each setting that is wrong.
     """
     path = find_profile(profile) if profile else None
     layers = [
         ("default of this command", _sectioned(defaults or {})),
         (str(path), _read_profile(path) if path else {}),
-        ("environment", EnvSettingsSource(Settings)()),
+        ("environment", _read_environment()),
         ("option", _sectioned(options or {})),
     ]
     merged: dict[str, Any] = {}
@@ -332,13 +90,8 @@ def load(
         return Loaded(Settings(**merged), origins)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        raise ConfigError("; ".join(dict.fromkeys(_clause(f, origins) for f in faults))) from None
-
-
-def option_of(field: str) -> str:
-    """Return the option that sets a field."""
-    name = _OPTION.get(field, field).replace("_", "-")
-    return name if name.isupper() else f"--{name}"
+        clauses = dict.fromkeys(_clause(fault, origins) for fault in faults)
+        raise ConfigError("; ".join(clauses), option=_origin_of(faults[0], origins)) from None
 
 
 def find_profile(name: str) -> Path:
@@ -346,67 +99,110 @@ def find_profile(name: str) -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         if Path(name).is_file():
             return Path(name)
-        raise ConfigError(f"--profile: there is no file {name}")
+        raise ConfigError(f"--profile: there is no file {name}", option="--profile", address=name)
     for folder in PROFILE_FOLDERS:
         if (path := folder / f"{name}.yaml").is_file():
             return path
     known = sorted({p.stem for folder in PROFILE_FOLDERS for p in folder.glob("*.yaml")})
     raise ConfigError(
         f"--profile: there is no profile {name!r}{did_you_mean(name, known)}; "
-        f"found {', '.join(known) or 'none'}; or give the path of a YAML file"
+        f"there is {', '.join(known) or 'none'}; or give the path of a YAML file",
+        option="--profile",
     )
 
 
-def _sectioned(values: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    sections: dict[str, dict[str, object]] = {}
-    for field, value in values.items():
+def _sectioned(values: Mapping[str, object]) -> _Values:
+    sections: _Values = {}
+    for name, value in values.items():
         if value is not None:
-            sections.setdefault(SECTION_OF[field], {})[field] = value
+            sections.setdefault(setting_named(name).section, {})[name] = value
     return sections
+
+
+def _read_environment() -> _Values:
+    """Return what the variables set; raises ConfigError for one that no section is called as.
+
+    A misspelt variable that nobody reads would be a run with other settings than were asked for.
+    """
+    sections: _Values = {}
+    for name, text in sorted(os.environ.items()):
+        variable = name.upper()
+        if not variable.startswith(PREFIX) or variable in _COMMAND_LINE:
+            continue
+        section, _, field = variable.removeprefix(PREFIX).lower().partition("_")
+        if section in SECTIONS and (field in SECTIONS[section].model_fields):
+            sections.setdefault(section, {})[field] = text
+        elif not _KUBERNETES.fullmatch(variable):
+            hint = did_you_mean(variable, _variables()) or "; streambt run --show-config lists them"
+            raise ConfigError(f"{name}: there is no such setting{hint}", option=name)
+    return sections
+
+
+def _variables() -> list[str]:
+    names = [_variable(section, s.name) for section in SECTIONS for s in settings_of(section)]
+    return [*names, *_COMMAND_LINE]
+
+
+def _variable(section: str, name: str) -> str:
+    return f"{PREFIX}{section}_{name}".upper()
 
 
 def _read_profile(path: Path) -> dict[str, Any]:
     try:
-        content = YamlConfigSettingsSource(Settings, path).yaml_data
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, yaml.reader.ReaderError):
-        raise ConfigError(f"{path} is not a text file") from None
+        raise ConfigError(f"{path} is not a text file", address=str(path)) from None
     except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{line} is not YAML: {error.problem}") from None
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(
+            f"{path} line {line} is not YAML: {error.problem}", address=str(path), line=line
+        ) from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except (TypeError, ValueError):  # what the source makes of a list or a scalar
-        content = None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", address=str(path)) from None
+    if content is None:
+        return {}
     if not isinstance(content, Mapping):
-        raise ConfigError(f"{path} is not a profile: expected sections such as `broker:`")
+        raise ConfigError(
+            f"{path} is not a profile: expected sections such as `broker:`", address=str(path)
+        )
     known = sorted(SECTIONS)
     for section in content:
         if section not in SECTIONS:
             raise ConfigError(
                 f"{path}: {section!r} is no section{did_you_mean(str(section), known)}; "
-                f"expected {', '.join(known)}"
+                f"expected {', '.join(known)}",
+                address=str(path),
             )
-    return content
+    return dict(content)
 
 
 def _origin(origin: str, section: str, name: str) -> str:
     if origin == "option":
-        return option_of(name)
+        return setting_named(name).flag
     if origin == "environment":
-        return f"{PREFIX}{section}_{name}".upper()
+        return _variable(section, name)
     return origin
+
+
+def _origin_of(fault: Any, origins: Mapping[tuple[str, str], str]) -> str:
+    section, name = map(str, fault["loc"][:2])
+    return origins.get((section, name), "default")
 
 
 def _clause(fault: Any, origins: Mapping[tuple[str, str], str]) -> str:
     section, name, *below = map(str, fault["loc"])
-    origin = origins.get((section, name), "default")
+    origin = _origin_of(fault, origins)
     if fault["type"] == "extra_forbidden":
         if below:
             return f"{origin}: there is no setting {'.'.join((section, name, *below))}"
         known = list(SECTIONS[section].model_fields)
         return f"{origin}: {section} has no setting {name!r}{did_you_mean(name, known)}"
-    where = origin if origin == option_of(name) else f"{'.'.join((section, name))} ({origin})"
-    found = "a secret" if name == "address" else repr(fault["input"])
+    where = origin if origin == setting_named(name).flag else f"{section}.{name} ({origin})"
+    shown = "a secret" if _holds_secret(name) else repr(fault["input"])
     expected = re.sub("^(Value error, |Input should be )", "", fault["msg"])
     expected = expected if expected.startswith("expected") else f"expected {expected}"
-    return f"{where}: found {found}, {expected}"
+    return f"{where}: found {shown}, {expected}"
+
+
+def _holds_secret(name: str) -> bool:
+    return SecretStr in getattr(setting_named(name).field.annotation, "__args__", ())

@@ -16,16 +16,19 @@ from typing import Any
 from streambt_spark.errors import (
     BadParameter,
     ConfigError,
+    Details,
     StrategyError,
     StreambtError,
     did_you_mean,
 )
 
+__all__ = ["SIGNATURE", "StrategyFile", "load", "look_at"]
+
 SIGNATURE = "def build(cerebro, bars, **params)"
 
 
 @dataclass(frozen=True, slots=True)
-class Strategy:
+class StrategyFile:
     """A loaded strategy file; `modules` are its module and those it imported from its folder."""
 
     path: Path
@@ -43,19 +46,21 @@ class Strategy:
             function(cerebro, bars, **parameters)
 
 
-def load(path: str) -> Strategy:
+def load(path: str) -> StrategyFile:
     """Return the strategy in a Python file, which may import its neighbours as a script may.
 
     Raises ConfigError where there is no such file, StrategyError where it does not run or has no
     build.
     """
-    file = Path(path).absolute()
-    if not file.is_file():
-        raise ConfigError(f"STRATEGY: there is no file {path}; expected Python with {SIGNATURE}")
+    file = _existing(path)
     name = f"strategy_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"STRATEGY: {path} is not a Python file; expected a name ending in .py")
+        raise ConfigError(
+            f"STRATEGY: {path} is not a Python file; expected a name ending in .py",
+            option="STRATEGY",
+            address=path,
+        )
     module = importlib.util.module_from_spec(spec)
     if str(file.parent) not in sys.path:
         sys.path.insert(0, str(file.parent))
@@ -63,7 +68,25 @@ def load(path: str) -> Strategy:
     with _located(file):
         spec.loader.exec_module(module)
     _build_of(module, file)
-    return Strategy(file, (module, *_neighbours(module, file.parent)))
+    return StrategyFile(file, (module, *_neighbours(module, file.parent)))
+
+
+def look_at(path: str) -> None:
+    """Raise what `load` would for a missing file or one that is no Python; run none of its code."""
+    file = _existing(path)
+    with _located(file):
+        compile(file.read_bytes(), str(file), "exec")
+
+
+def _existing(path: str) -> Path:
+    file = Path(path).absolute()
+    if not file.is_file():
+        raise ConfigError(
+            f"STRATEGY: there is no file {path}; expected Python with {SIGNATURE}",
+            option="STRATEGY",
+            address=path,
+        )
+    return file
 
 
 def _neighbours(module: ModuleType, folder: Path) -> list[ModuleType]:
@@ -80,7 +103,9 @@ def _neighbours(module: ModuleType, folder: Path) -> list[ModuleType]:
 def _build_of(module: ModuleType, file: Path) -> Callable[..., object]:
     function = getattr(module, "build", None)
     if not callable(function):
-        raise StrategyError(f"{file.name} has no function build; expected {SIGNATURE}")
+        raise StrategyError(
+            f"{file.name} has no function build; expected {SIGNATURE}", address=str(file)
+        )
     return function  # type: ignore[no-any-return]
 
 
@@ -94,7 +119,10 @@ def _check_parameters(
         if name not in known and not takes_all:
             raise BadParameter(
                 f"--set {name}: build of {file.name} has no such parameter"
-                f"{did_you_mean(name, known)}; it takes {', '.join(known) or 'none'}"
+                f"{did_you_mean(name, known)}; it takes {', '.join(known) or 'none'}",
+                option="--set",
+                parameter=name,
+                address=str(file),
             )
     try:
         signature.bind(None, None, **parameters)
@@ -108,15 +136,28 @@ def _located(file: Path) -> Iterator[None]:
     try:
         yield
     except SyntaxError as error:
-        where = f"{Path(error.filename or file).name}:{error.lineno}"
-        raise StrategyError(f"{where}: {type(error).__name__}: {error.msg}") from error
+        path, line = Path(error.filename or file), error.lineno or 1
+        message = f"{_where(path, line)}: {type(error).__name__}: {error.msg}"
+        raise StrategyError(message, **_place(path, line)) from error
     except StreambtError as error:
-        raise type(error)(f"{_line(error, file)}: {error}") from error
+        line = _line(error, file)
+        place = Details() if error.address else _place(file, line)
+        raise error.within(_where(file, line), **place) from error
     except Exception as error:
-        message = f": {error}" if str(error) else ""
-        raise StrategyError(f"{_line(error, file)}: {type(error).__name__}{message}") from error
+        line = _line(error, file)
+        message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise StrategyError(f"{_where(file, line)}: {message}", **_place(file, line)) from error
 
 
-def _line(error: BaseException, file: Path) -> str:
+def _line(error: BaseException, file: Path) -> int:
+    """Return the last line of the file that the error went through; 0 where it did not."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == file]
-    return f"{file.name}:{frames[-1].lineno}" if frames else file.name
+    return (frames[-1].lineno or 0) if frames else 0
+
+
+def _where(file: Path, line: int) -> str:
+    return f"{file.name}:{line}" if line else file.name
+
+
+def _place(file: Path, line: int) -> Details:
+    return {"address": str(file), "line": line} if line else {"address": str(file)}

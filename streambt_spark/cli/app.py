@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from streambt_spark.cli import data, demo, live, machine, runs
+from streambt_spark.cli.output import write_any_text
 from streambt_spark.errors import StreambtError
 from streambt_spark.masking import mask
 
@@ -32,10 +33,21 @@ for group in (data, runs, live, demo, machine):
     group.register(app)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from streambt_spark import __version__  # reads the installed metadata
+
+        typer.echo(f"streambt {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     debug: Annotated[
         bool, typer.Option("--debug", envvar="STREAMBT_DEBUG", help="Show tracebacks.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Leave `debug` to `main`, which must know it even when parsing fails."""
@@ -48,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plain return.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    write_any_text()
     signal.signal(signal.SIGTERM, _terminate)
     code = _run(words)
     if code:
@@ -92,7 +105,7 @@ def _say(text: str) -> None:
 def _log() -> str:
     """Write the traceback to a new file that only its owner reads; return its path."""
     with tempfile.NamedTemporaryFile(
-        "w", prefix="streambt-", suffix=".log", delete=False, encoding="utf-8"
+        "w", prefix="streambt-", suffix=".log", delete=False, encoding="utf-8", errors="replace"
     ) as file:
         file.write(mask(traceback.format_exc()))
     return file.name

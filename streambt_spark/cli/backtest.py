@@ -8,52 +8,56 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streambt_spark import strategy_file as strategies
-from streambt_spark.cerebro import Cerebro
+from streambt_spark import strategy_file
+from streambt_spark.assembly import assemble, strategy_path
 from streambt_spark.cli.folder import Folder, versions
-from streambt_spark.cli.inputs import Input, read_input, require
-from streambt_spark.cli.output import console, metrics_table, remark
+from streambt_spark.cli.inputs import Input, read_input
+from streambt_spark.cli.output import console, counts_line, disabled_line, metrics_table, remark
 from streambt_spark.cli.progress import progress_sinks
-from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.identity import digest_of
-from streambt_spark.core.market.instruments import Instrument
-from streambt_spark.errors import ExtraMissing
+from streambt_spark.errors import ExtraMissing, StrategyError
+from streambt_spark.masking import mask_values
 from streambt_spark.report import ReportData, render
 from streambt_spark.spark.java import java_version
 from streambt_spark.stores.ledger import write_ledger
 
 if TYPE_CHECKING:
-    from streambt_spark.config import Settings
+    from streambt_spark.cerebro import Cerebro
     from streambt_spark.engines.result import Result
-    from streambt_spark.strategy_file import Strategy
+    from streambt_spark.settings import Settings
 
 Figures = dict[str, dict[str, object]]
 _STARTED = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION", "SPARK_REMOTE")
 """Variables that tell of a Spark which runs already."""
+SHOWN_ERRORS = 5
+LOUD = 0.01
+"""A share of rejected rows above which a run warns: one bad row of many is no news."""
 
 
 def backtest(settings: Settings) -> Result:
-    """Run the strategy and write its folder; nothing is written before all input was accepted."""
-    file = require(settings.run.strategy, "STRATEGY", "a Python file with build(cerebro, bars)")
+    """Run the strategy and write its folder; nothing is written before all input was accepted.
+
+    Raises StrategyError at the end, with all results written, where a strategy was disabled.
+    """
+    strategy_file.look_at(strategy_path(settings))
     folder = Folder(Path(settings.run.out).absolute()) if settings.run.out else None
     if folder:
         folder.require_writable()
     if settings.run.engine == "spark":
         require_java()
-    strategy = strategies.load(file)
-    found = read_input(settings)
-    cerebro = Cerebro(broker_of(settings), calendar=settings.data.calendar)
-    strategy.build(cerebro, cerebro.add_data(found.data), settings.run.parameters)
-    identity = run_id(cerebro, found)
+    source = read_input(settings)
+    cerebro = assemble(settings, source.data)
+    identity = run_id(cerebro, source)
     if folder:
         folder.claim(identity, settings.run.engine)
         if settings.run.engine == "local":
             folder.claim_ledger(settings.run.ledger)
-    ran = _run(cerebro, settings, strategy, folder)
-    result = replace(ran, source=found.counts, quarantine=found.quarantine)
+    ran = _run(cerebro, settings, folder)
+    result = replace(ran, source=source.counts, quarantine=source.quarantine)
     if settings.run.engine == "local" and folder:
         write_ledger(settings.run.ledger or folder.ledger, result.ledger)
-    write_results(folder, settings, identity, found, result)
+    write_results(folder, settings, identity, source, result)
+    require_enabled(result)
     return result
 
 
@@ -63,64 +67,67 @@ def require_java() -> None:
         java_version()
 
 
-def broker_of(settings: Settings) -> Broker:
-    """Return the account that the settings describe; raises BadParameter for a wrong scheme."""
-    told = settings.broker
-    return Broker(
-        cash=told.cash,
-        commission=told.commission,
-        slippage=told.slippage,
-        allow_short=told.allow_short,
-        minor_digits=told.minor_digits,
-        instruments={s: Instrument(**i.model_dump()) for s, i in told.instruments.items()},
-    )
-
-
-def run_id(cerebro: Cerebro, found: Input) -> str:
+def run_id(cerebro: Cerebro, source: Input) -> str:
     """Return the digest of all that determines the result: strategy, account, bars and code."""
     code = versions()["streambt-spark"]
-    bars = found.digest or found.source
+    bars = source.digest or source.source
     return digest_of({"plan": cerebro.plan().identity, "bars": bars, "code": code})
 
 
-def _run(cerebro: Cerebro, settings: Settings, strategy: Strategy, folder: Folder | None) -> Result:
-    told = settings.run
-    if told.engine == "local":
-        if told.speed or told.bars_per_second:
+def _run(cerebro: Cerebro, settings: Settings, folder: Folder | None) -> Result:
+    run = settings.run
+    if run.engine == "local":
+        if run.speed or run.bars_per_second:
             remark("the local engine is not paced; for --speed or --bars-per-second use spark")
+        if run.blocks > 1:
+            remark("the local engine runs all strategies in one process; for --blocks use spark")
         return cerebro.run("local")
     out = folder.path if folder else None
     with progress_sinks(out) as sinks:
         return cerebro.run(
             "spark",
             out=out,
-            ledger=told.ledger,
-            checkpoint=told.checkpoint,
-            slices_per_batch=told.slices_per_batch,
-            speed=told.speed,
-            bars_per_second=told.bars_per_second or 0.0,
-            shuffle_partitions=told.shuffle_partitions,
-            arrow_batch=told.arrow_batch,
-            modules=strategy.modules,
+            ledger=run.ledger,
+            checkpoint=run.checkpoint,
+            blocks=run.blocks,
+            slices_per_batch=run.slices_per_batch,
+            speed=run.speed,
+            bars_per_second=run.bars_per_second or 0.0,
+            shuffle_partitions=run.shuffle_partitions,
+            arrow_batch=run.arrow_batch,
             sinks=sinks,
         )
 
 
 def write_results(
-    folder: Folder | None, settings: Settings, run_id: str, found: Input, result: Result
+    folder: Folder | None, settings: Settings, run_id: str, source: Input, result: Result
 ) -> None:
     """Write all but the ledger into the folder, the manifest last, and print the figures."""
     figures = {lane.name: result.figures(lane) for lane in result.plan.lanes}
     if folder:
-        _write(folder, settings, run_id, found, result, figures)
+        _write(folder, settings, run_id, source, result, figures)
     _print(folder, result, figures)
+
+
+def require_enabled(result: Result) -> None:
+    """Raise StrategyError where a strategy was disabled, after a line for each of the first."""
+    errors = result.errors
+    for failure in errors[1:SHOWN_ERRORS]:
+        remark(disabled_line(failure))
+    if errors:
+        first, many = errors[0], f"{len(errors):,} of {len(result.plan.lanes):,} strategies"
+        raise StrategyError(
+            f"{many} raised and placed no more orders; {disabled_line(first)}",
+            lane=first.lane,
+            ts=first.ts,
+        )
 
 
 def _write(
     folder: Folder,
     settings: Settings,
     run_id: str,
-    found: Input,
+    source: Input,
     result: Result,
     figures: Figures,
 ) -> None:
@@ -131,37 +138,40 @@ def _write(
         folder.write_frame("quarantine", result.quarantine.to_pandas())
     first = next(iter(figures))
     folder.write_json("metrics.json", {"lane": first, **figures[first], "lanes": figures})
-    manifest = _manifest(settings, run_id, found, result, folder.relative(address))
-    _report(folder, manifest, found, result, figures)
+    manifest = _manifest(settings, run_id, source, result, folder.relative(address))
+    _report(folder, manifest, source, result, figures)
     folder.write_json("manifest.json", manifest)
 
 
 def _manifest(
-    settings: Settings, run_id: str, found: Input, result: Result, ledger: str
+    settings: Settings, run_id: str, source: Input, result: Result, ledger: str
 ) -> dict[str, Any]:
-    return {
+    content = {
         "run_id": run_id,
         "digest": result.digest,
         "engine": result.settings["engine"],
         "strategy": Path(settings.run.strategy or "").name,
         "parameters": settings.run.parameters,
         "lanes": [lane.name for lane in result.plan.lanes],
-        "source": found.source,
-        "bars": {"rows": found.rows, "digest": found.digest or None},
-        "interval": found.data.interval,
-        "symbols": list(found.data.symbols),
+        "errors": [{"lane": e.lane, "ts": e.time, "text": e.text} for e in result.errors],
+        "source": source.source,
+        "bars": {"rows": source.rows, "digest": source.digest or None},
+        "interval": source.data.interval,
+        "symbols": list(source.data.symbols),
         "calendar": result.calendar.name,
         "ledger": ledger,
         "counts": result.counts,
         "settings": settings.model_dump(mode="json", include={"data", "broker", "run"}),
         "versions": versions(),
     }
+    masked: dict[str, Any] = mask_values(content)
+    return masked
 
 
 def _report(
     folder: Folder,
     manifest: Mapping[str, Any],
-    found: Input,
+    source: Input,
     result: Result,
     figures: Figures,
 ) -> None:
@@ -176,7 +186,7 @@ def _report(
         trades=result.trades(lane),
         metrics=figures[lane.name],
         manifest=manifest,
-        prices=found.prices(),
+        prices=source.prices(),
     )
     try:
         render(data, folder.report)
@@ -187,6 +197,14 @@ def _report(
 def _print(folder: Folder | None, result: Result, figures: Figures) -> None:
     out = console()
     out.print(metrics_table(figures))
+    counts = result.counts
+    out.print(counts_line(counts))
+    if counts["rejected"] > LOUD * counts["read"]:
+        where = f"{folder.path}/quarantine.csv has them" if folder else "--out DIR keeps them"
+        remark(
+            f"warning: {counts['rejected']:,} of {counts['read']:,} rows "
+            f"({counts['rejected'] / counts['read']:.1%}) were rejected; {where}"
+        )
     out.print(f"digest {result.digest}")
     if folder is None:
         return

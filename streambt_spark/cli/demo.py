@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from streambt_spark.cli import options as opt
+from streambt_spark.cli.options import takes
 from streambt_spark.errors import ConfigError, OutputError, RunError, SetupError
-
-if TYPE_CHECKING:
-    from streambt_spark.config import Settings
+from streambt_spark.settings import Settings
 
 MARKER = ".streambt-demo"
 """Marks a folder that the next demo may replace."""
@@ -20,12 +18,7 @@ MARKER = ".streambt-demo"
 STRATEGY = "sma_cross.py"
 SYMBOLS = ("ALFA", "BETA", "GAMM", "DELT", "EPSI")
 SESSIONS = 1_250
-DEFAULTS = {
-    "interval": "1d",
-    "commission": "0.1%",
-    "engine": "spark",
-    "out": "demo-run",
-}
+DEFAULTS = {"interval": "1d", "commission": "0.1%", "engine": "spark", "out": "demo-run"}
 
 
 def register(app: typer.Typer) -> None:
@@ -33,39 +26,34 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def demo(
-    bars: opt.Bars = None,
-    interval: opt.Interval = None,
-    symbols: opt.Symbols = None,
-    cash: opt.Cash = None,
-    commission: opt.Commission = None,
-    parameters: opt.Parameters = None,
-    slices_per_batch: opt.SlicesPerBatch = None,
-    address: opt.MongoAddress = None,
-    out: opt.Out = None,
-    profile: opt.Profile = None,
-) -> None:
+@takes(
+    "data.bars", "data.interval", "data.symbols", "broker", "run.parameters",
+    "run.slices_per_batch", "run.out", "mongo.address",
+    defaults=DEFAULTS,
+)  # fmt: skip
+def demo(settings: Settings) -> None:
     """Ingest, export, run on Spark and locally, report; over generated bars, or --bars."""
-    given = {k: v for k, v in locals().items() if k != "profile"}
     from streambt_spark.cli.data import look_at_bars
-    from streambt_spark.config import load
     from streambt_spark.spark.java import java_version
 
-    settings = load(given, profile, DEFAULTS | {"strategy": str(example(STRATEGY))}).settings
+    strategy = settings.run.strategy or str(example(STRATEGY))
+    settings = settings.replaced("run", strategy=strategy)
     bars, folder = settings.data.bars, Path(settings.run.out or "").absolute()
     if bars is not None:
         look_at_bars(settings)
         if Path(bars).absolute().is_relative_to(folder):
             raise ConfigError(
-                f"--bars {bars} is in {folder}, which the demo makes anew; move it away"
+                f"--bars {bars} is in {folder}, which the demo makes anew; move it away",
+                option="--bars",
+                address=bars,
             )
     java_version()
     _renew(folder)
     if bars is None:
-        settings = _with(settings, "data", bars=str(_generate(folder, settings)))
+        settings = settings.replaced("data", bars=str(_generate(folder, settings)))
     snapshot = _store(settings, folder)
-    settings = _with(settings, "data", bars=None, snapshot=snapshot)
-    _run(_with(settings, "run", out=str(folder / "run")))
+    settings = settings.replaced("data", bars=None, snapshot=snapshot)
+    _run(settings.replaced("run", out=str(folder / "run")))
 
 
 def example(name: str) -> Path:
@@ -82,7 +70,9 @@ def _renew(folder: Path) -> None:
         if folder.exists() and any(folder.iterdir()):
             if not (folder / MARKER).exists():
                 raise OutputError(
-                    f"--out {folder} holds something that is no demo; choose another folder"
+                    f"--out {folder} holds something that is no demo; choose another folder",
+                    option="--out",
+                    address=str(folder),
                 )
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,32 +95,23 @@ def _generate(folder: Path, settings: Settings) -> Path:
 
 
 def _store(settings: Settings, folder: Path) -> str:
-    from streambt_spark.cli.data import export_snapshot, ingest_file, open_store, told
+    from streambt_spark.cli.data import export_snapshot, ingest_file, open_store
+    from streambt_spark.cli.output import counts_line
 
-    with open_store(_with(settings, "mongo", folder=str(folder / "mongo"))) as store:
-        typer.echo(f"MongoDB: {told(ingest_file(store, settings))}")
+    with open_store(settings.replaced("mongo", folder=str(folder / "mongo"))) as store:
+        typer.echo(f"MongoDB: {counts_line(asdict(ingest_file(store, settings)))}")
         snapshot = export_snapshot(store, settings, str(folder / "snapshots"))
     typer.echo(f"snapshot: {snapshot.rows:,} bars in {snapshot.path}")
     return snapshot.path
 
 
 def _run(settings: Settings) -> None:
-    from streambt_spark.cerebro import Cerebro
-    from streambt_spark.cli.backtest import backtest, broker_of
+    from streambt_spark.assembly import assemble
+    from streambt_spark.cli.backtest import backtest
     from streambt_spark.cli.inputs import read_input
-    from streambt_spark.strategy_file import load
 
     result = backtest(settings)
-    local = Cerebro(broker_of(settings), calendar=settings.data.calendar)
-    data = local.add_data(read_input(settings).data)
-    load(settings.run.strategy or "").build(local, data, settings.run.parameters)
-    digest = local.run("local").digest
+    digest = assemble(settings, read_input(settings).data).run("local").digest
     if digest != result.digest:
         raise RunError(f"the local engine's digest is {digest}, Spark's is {result.digest}")
     typer.echo("the local engine's ledger is the same, to the bit")
-
-
-def _with(settings: Settings, section: str, **values: object) -> Settings:
-    """Return the settings with some values of a section replaced."""
-    changed = getattr(settings, section).model_copy(update=values)
-    return settings.model_copy(update={section: changed})

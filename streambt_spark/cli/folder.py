@@ -35,6 +35,8 @@ CSV_COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     "equity": ("lane", "ts", "cash", "equity", "drawdown"),
 }  # fmt: skip
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a cell a formula; a crypto symbol (@BTCUSD) holds nothing that could be called."""
 PACKAGES = ("numpy", "numba", "ta-lib", "pandas", "pyarrow", "pyspark", "delta-spark")
 
 
@@ -64,7 +66,9 @@ class Folder:
         except OSError as error:
             reason = error.strerror or error
             raise OutputError(
-                f"--out {self.path} cannot be written: {reason}; choose another folder"
+                f"--out {self.path} cannot be written: {reason}; choose another folder",
+                option="--out",
+                address=str(self.path),
             ) from error
         finally:
             for made in missing:
@@ -125,11 +129,16 @@ class Folder:
         self._replace(name, text + "\n")
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
-        """Write a frame of the result as CSV: ISO times in UTC, floats to the last digit."""
+        """Write a frame of the result as CSV: ISO times in UTC, floats to the last digit.
+
+        No text is a formula to a spreadsheet: one that a source could have smuggled in is quoted.
+        """
         shown = frame[list(CSV_COLUMNS.get(name, frame.columns))].copy()
         for column in shown.columns:
             if shown[column].dtype.kind == "M":
                 shown[column] = shown[column].map(_iso, na_action="ignore")
+            elif shown[column].dtype.kind == "O":
+                shown[column] = shown[column].map(_no_formula, na_action="ignore")
         self._replace(f"{name}.csv", shown.to_csv(index=False, lineterminator="\n"))
 
     def _replace(self, name: str, text: str) -> None:
@@ -140,21 +149,26 @@ class Folder:
             part.replace(self.path / name)
         except OSError as error:
             raise OutputError(
-                f"{self.path / name} cannot be written: {error.strerror or error}"
+                f"{self.path / name} cannot be written: {error.strerror or error}; free space "
+                "there, or choose another --out",
+                address=str(self.path / name),
             ) from error
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except OSError:
             raise SourceNotFound(
                 f"{self.path} is no finished run's folder: it has no {name}; "
-                "expected the --out of streambt run"
+                "expected the --out of streambt run",
+                address=str(path),
             ) from None
         except ValueError:
-            raise SourceNotFound(f"{path} is damaged; run again into another folder") from None
-        return found
+            raise SourceNotFound(
+                f"{path} is damaged; run again into another folder", address=str(path)
+            ) from None
+        return content
 
 
 def versions() -> dict[str, str]:
@@ -162,6 +176,14 @@ def versions() -> dict[str, str]:
     own = {"streambt-spark": metadata.version("streambt-spark")}
     own["python"] = platform.python_version()
     return own | {name: metadata.version(name) for name in PACKAGES}
+
+
+def _no_formula(text: object) -> object:
+    from streambt_spark.core.market.bars import SYMBOL
+
+    if isinstance(text, str) and text.startswith(_FORMULA) and not SYMBOL.fullmatch(text):
+        return f"'{text}"
+    return text
 
 
 def _iso(moment: pd.Timestamp) -> str:

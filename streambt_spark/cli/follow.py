@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from streambt_spark import strategy_file as strategies
+from streambt_spark import strategy_file
+from streambt_spark.assembly import assemble, strategy_path
 from streambt_spark.cerebro import Cerebro, Universe
-from streambt_spark.cli.backtest import broker_of, require_java, run_id, write_results
+from streambt_spark.cli.backtest import require_enabled, require_java, run_id, write_results
 from streambt_spark.cli.folder import Folder
 from streambt_spark.cli.inputs import Input, interval_of, require, time_range
 from streambt_spark.cli.progress import progress_sinks
@@ -22,45 +23,46 @@ from streambt_spark.streams.pace import Pace
 from streambt_spark.streams.replay import Replay
 
 if TYPE_CHECKING:
-    from streambt_spark.config import Settings
     from streambt_spark.engines.result import Result
+    from streambt_spark.settings import Settings
 
 
 def follow(settings: Settings) -> None:
-    """Run the strategy on the topic until its end marker; write the folder, also after Ctrl-C."""
-    file = require(settings.run.strategy, "STRATEGY", "a Python file with build(cerebro, bars)")
+    """Run the strategy on the topic until its end marker; write the folder, also after Ctrl-C.
+
+    Raises StrategyError at the end where a strategy was disabled.
+    """
+    strategy_file.look_at(strategy_path(settings))
     folder = Folder(Path(require(settings.run.out, "--out", "a folder to resume from")).absolute())
     _, topic = _topic(settings)
     universe = Universe(settings.data.symbols, interval_of(settings))
     folder.require_writable()
     require_java()
-    strategy = strategies.load(file)
-    cerebro = Cerebro(broker_of(settings), calendar=settings.data.calendar)
-    strategy.build(cerebro, cerebro.add_data(universe), settings.run.parameters)
-    source = f"kafka topic {topic}"
-    identity = run_id(cerebro, Input(universe, 0, "", source, Counts()))
+    cerebro = assemble(settings, universe)
+    address = f"kafka topic {topic}"
+    identity = run_id(cerebro, Input(universe, 0, "", address, Counts()))
     folder.claim(identity, "spark")
-    result = _run(settings, strategy, cerebro, folder)
-    found = Input(universe, result.counts["accepted"], "", source, Counts())
-    write_results(folder, settings, identity, found, result)
+    result = _run(settings, cerebro, folder)
+    source = Input(universe, result.counts["accepted"], "", address, Counts())
+    write_results(folder, settings, identity, source, result)
+    require_enabled(result)
     if result.settings.get("stopped"):
         raise KeyboardInterrupt
 
 
-def _run(
-    settings: Settings, strategy: strategies.Strategy, cerebro: Cerebro, folder: Folder
-) -> Result:
+def _run(settings: Settings, cerebro: Cerebro, folder: Folder) -> Result:
     bootstrap, topic = _topic(settings)
-    told = settings.run
+    run = settings.run
     job = Job.in_folder(
         folder.path,
-        ledger=told.ledger,
-        checkpoint=told.checkpoint,
-        shuffle_partitions=told.shuffle_partitions,
-        arrow_batch=told.arrow_batch,
-        modules=strategy.modules,
+        ledger=run.ledger,
+        checkpoint=run.checkpoint,
+        blocks=run.blocks,
+        shuffle_partitions=run.shuffle_partitions,
+        arrow_batch=run.arrow_batch,
+        modules=cerebro.modules,
     )
-    with progress_sinks(folder.path) as sinks:
+    with progress_sinks(folder.path, job.ledger) as sinks:
         return live(
             cerebro.plan(),
             cerebro.calendar,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streambt_spark.errors import ConfigError, NoData
 
@@ -11,11 +11,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from streambt_spark.cerebro import Universe
-    from streambt_spark.config import Settings
+    from streambt_spark.cerebro import Data
     from streambt_spark.core.market.bars import Bars
+    from streambt_spark.settings import Settings
     from streambt_spark.stores.intake import Counts
-    from streambt_spark.stores.lake import Snapshot
 
 CHARTED_BARS = 1_000_000
 """More bars than these are not read into memory for the report's price charts."""
@@ -29,7 +28,7 @@ class Input:
     universe (with no digest) where the bars are live.
     """
 
-    data: Bars | Snapshot | Universe
+    data: Data
     rows: int
     digest: str
     source: str
@@ -59,8 +58,24 @@ class Input:
 def require(value: str | None, option: str, expected: str) -> str:
     """Return a setting that a command cannot do without; raises ConfigError where it is missing."""
     if not value:
-        raise ConfigError(f"{option} is not given; expected {expected}")
+        raise ConfigError(f"{option} is not given; expected {expected}", option=option)
     return value
+
+
+def bars_path(settings: Settings) -> str:
+    """Return the file of bars; raises ConfigError where it is not given."""
+    return require(settings.data.bars, "FILE", "a CSV (also .gz) or Parquet file of bars")
+
+
+def reading(settings: Settings) -> dict[str, Any]:
+    """Return how a file of bars is read, as the stores take it."""
+    data = settings.data
+    return {
+        "interval": interval_of(settings),
+        "columns": data.columns,
+        "tz": data.tz,
+        "symbols": data.symbols or None,
+    }
 
 
 def interval_of(settings: Settings) -> str:
@@ -75,8 +90,10 @@ def read_input(settings: Settings) -> Input:
     """
     data = settings.data
     if (data.bars is None) == (data.snapshot is None):
-        found = "neither" if data.bars is None else "both"
-        raise ConfigError(f"{found} of --bars FILE and --snapshot ADDRESS given; expected one")
+        many = "neither" if data.bars is None else "both"
+        raise ConfigError(
+            f"{many} of --bars FILE and --snapshot ADDRESS given; expected one", option="--bars"
+        )
     return _read_snapshot(settings) if data.bars is None else _read_file(settings, data.bars)
 
 
@@ -85,7 +102,11 @@ def time_range(settings: Settings, interval: str) -> tuple[int | None, int | Non
     start = _time(settings, "--start", settings.data.start, interval)
     end = _time(settings, "--end", settings.data.end, interval)
     if start is not None and end is not None and start >= end:
-        raise ConfigError(f"--start {settings.data.start} is not before --end {settings.data.end}")
+        raise ConfigError(
+            f"--start {settings.data.start} is not before --end {settings.data.end}; expected an "
+            "earlier one",
+            option="--start",
+        )
     return start, end
 
 
@@ -101,7 +122,9 @@ def _time(settings: Settings, option: str, text: str | None, interval: str) -> i
     column = pa.array([text])
     ts = int(parse_times(column, zone(settings.data.tz), session=False, daily=daily)[0])
     if ts == NAT:
-        raise ConfigError(f"{option}: found {text!r}, expected a time such as 2024-01-31T09:30Z")
+        raise ConfigError(
+            f"{option}: found {text!r}, expected a time such as 2024-01-31T09:30Z", option=option
+        )
     return ts
 
 
@@ -118,7 +141,11 @@ def _read_snapshot(settings: Settings) -> Input:
     wanted = symbol_names(settings.data.symbols)
     if missing := sorted(set(wanted) - set(snapshot.symbols)):
         held = ", ".join(snapshot.symbols[:20]) + (", …" if len(snapshot.symbols) > 20 else "")
-        raise NoData(f"snapshot {snapshot.path} has no bars of {', '.join(missing)}; it has {held}")
+        raise NoData(
+            f"snapshot {snapshot.path} has no bars of {', '.join(missing)}; it has {held}",
+            symbol=missing[0],
+            address=snapshot.path,
+        )
     bars = snapshot.bars(start, end, wanted or None)
     counts = Counts(len(bars), len(bars))
     return Input(bars, len(bars), bars.digest(), snapshot.path, counts)
@@ -127,18 +154,17 @@ def _read_snapshot(settings: Settings) -> Input:
 def _read_file(settings: Settings, path: str) -> Input:
     from streambt_spark.stores.intake import intake
 
-    interval = interval_of(settings)
-    start, end = time_range(settings, interval)
+    start, end = time_range(settings, interval_of(settings))
     data = settings.data
-    found = intake(
-        path, interval=interval, columns=data.columns, tz=data.tz, symbols=data.symbols or None
-    )
-    bars = _between(found.bars, start, end)
+    read = intake(path, **reading(settings))
+    bars = _between(read.bars, start, end)
     if not len(bars):
         raise NoData(
-            f"{path} has no bar from {data.start or 'its start'} to {data.end or 'its end'}"
+            f"{path} has no bar from {data.start or 'its start'} to {data.end or 'its end'}; "
+            f"it has {len(read.bars):,} at other times",
+            address=path,
         )
-    return Input(bars, len(bars), bars.digest(), path, found.counts, found.quarantine)
+    return Input(bars, len(bars), bars.digest(), path, read.counts, read.quarantine)
 
 
 def _between(bars: Bars, start: int | None, end: int | None) -> Bars:

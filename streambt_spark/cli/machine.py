@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
-from streambt_spark.cli.options import Bootstrap, MongoAddress, Profile
+from streambt_spark.cli.options import takes
 from streambt_spark.cli.output import console
-
-if TYPE_CHECKING:
-    from streambt_spark.config import Settings
+from streambt_spark.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -18,16 +14,13 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(
-    address: MongoAddress = None, bootstrap: Bootstrap = None, profile: Profile = None
-) -> int:
+@takes("mongo.address", "kafka.bootstrap")
+def doctor(settings: Settings) -> int:
     """Check Java, Python, packages, ports and the servers given; say the fix for what lacks."""
     from rich.table import Table
 
-    from streambt_spark.config import load
     from streambt_spark.doctor import State, examine
 
-    settings = load({"address": address, "bootstrap": bootstrap}, profile).settings
     table = Table("check", "state", "found", "fix", box=None)
     colours = {State.OK: "green", State.OPTIONAL: "yellow", State.MISSING: "red"}
     checks = examine(_servers(settings))

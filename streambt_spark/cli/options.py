@@ -1,4 +1,4 @@
-"""The options that commands share; each is a field of streambt_spark.config.
+"""How a command takes settings: its options are made of them, and it is called with all merged.
 
 All values arrive as text and None stands for "not given", so that one place, the configuration,
 checks and converts them whether they come from an option, the environment or a profile.
@@ -6,162 +6,104 @@ checks and converts them whether they come from an option, the environment or a 
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
+from streambt_spark.config import load
+from streambt_spark.settings import SECTIONS, Setting, Settings, setting_named, settings_of
 
-def _text(flag: str, metavar: str, help_text: str, panel: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        flag, metavar=metavar, help=help_text, rich_help_panel=panel, show_default=False
-    )
-    return option
+P = ParamSpec("P")
+Command = Callable[Concatenate[Settings, P], int | None]
 
-
-_DATA, _BROKER, _RUN, _STORE, _SHOW = "Bars", "Broker", "Run", "Stores", "Configuration"
-
-Bars = Annotated[str | None, _text("--bars", "FILE", "CSV (also .gz) or Parquet file.", _DATA)]
-Snapshot = Annotated[
-    str | None, _text("--snapshot", "ADDRESS", "Exported snapshot, in place of --bars.", _DATA)
-]
-Interval = Annotated[str | None, _text("--interval", "1m|15m|1h|1d", "The bars' interval.", _DATA)]
-Symbols = Annotated[str | None, _text("--symbols", "A,B,…", "Symbols to take; default all.", _DATA)]
-Columns = Annotated[
-    str | None,
-    _text("--columns", "ts=Date,…", "The file's names of columns that differ.", _DATA),
-]
-Tz = Annotated[
-    str | None, _text("--tz", "ZONE", "Zone of times without one; default the local one.", _DATA)
-]
-Start = Annotated[str | None, _text("--start", "TIME", "First time taken.", _DATA)]
-End = Annotated[str | None, _text("--end", "TIME", "First time no longer taken.", _DATA)]
-Calendar = Annotated[
-    str | None,
-    _text("--calendar", "XNYS|24/7|…", "Exchange calendar that metrics are annualised by.", _DATA),
-]
-
-Cash = Annotated[str | None, _text("--cash", "AMOUNT", "Start cash; default 1000000.", _BROKER)]
-Commission = Annotated[
-    str | None,
-    _text(
-        "--commission",
-        "SCHEME",
-        "1.5 (an order), 0.1%, '0.005/share min 1 max 0.5%', '{buy: …, sell: …}' or tiers.",
-        _BROKER,
-    ),
-]
-SlippageText = Annotated[
-    str | None, _text("--slippage", "none|'2 ticks'|0.05%", "Default none.", _BROKER)
-]
-AllowShort = Annotated[
-    bool | None,
-    typer.Option(
-        "--allow-short/--no-allow-short",
-        help="Whether a pulse below zero goes short.",
-        rich_help_panel=_BROKER,
-        show_default=False,
-    ),
-]
-
-Parameters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="A parameter of build; may be repeated.",
-        rich_help_panel=_RUN,
-        show_default=False,
-    ),
-]
-Engine = Annotated[str | None, _text("--engine", "local|spark", "Default local.", _RUN)]
-SlicesPerBatch = Annotated[
-    str | None, _text("--slices-per-batch", "N", "Slices in a micro-batch.", _RUN)
-]
-Speed = Annotated[
-    str | None,
-    _text("--speed", "X", "Seconds of bars in one second; 0, the default, is unpaced.", _RUN),
-]
-BarsPerSecond = Annotated[
-    str | None, _text("--bars-per-second", "X", "Bars in one second, in place of --speed.", _RUN)
-]
-Out = Annotated[str | None, _text("--out", "DIR", "Folder for the results.", _RUN)]
-Ledger = Annotated[
-    str | None, _text("--ledger", "ADDRESS", "Delta ledger; default DIR/ledger.", _RUN)
-]
-Checkpoint = Annotated[
-    str | None, _text("--checkpoint", "ADDRESS", "Default DIR/checkpoint.", _RUN)
-]
-ShufflePartitions = Annotated[
-    str | None, _text("--shuffle-partitions", "N", "Partitions of the state.", _RUN)
-]
-ArrowBatch = Annotated[
-    str | None, _text("--arrow-batch", "N", "Rows between Spark and Python at once.", _RUN)
-]
-
-MongoAddress = Annotated[
-    str | None,
-    _text(
-        "--mongo",
-        "ADDRESS",
-        "mongodb://…; better as STREAMBT_MONGO_ADDRESS, where no list of processes shows it.",
-        _STORE,
-    ),
-]
-Database = Annotated[
-    str | None, _text("--database", "NAME", "MongoDB database; default streambt.", _STORE)
-]
-MongoFolder = Annotated[
-    str | None,
-    _text(
-        "--mongo-folder",
-        "DIR",
-        "Data of the private server where no --mongo is given; default streambt-mongo.",
-        _STORE,
-    ),
-]
-SnapshotName = Annotated[
-    str | None, _text("--name", "NAME", "Name of the snapshot; default bars.", _STORE)
-]
-SnapshotFormat = Annotated[
-    str | None, _text("--format", "delta|parquet", "Format of the snapshot; default delta.", _STORE)
-]
-Timeout = Annotated[
-    str | None, _text("--timeout", "SECONDS", "Wait for MongoDB; default 10.", _STORE)
-]
-Bootstrap = Annotated[str | None, _text("--bootstrap", "HOST:PORT,…", "Kafka's addresses.", _STORE)]
-Topic = Annotated[str | None, _text("--topic", "NAME", "Kafka topic of the bars.", _STORE)]
-
-TopicPartitions = Annotated[
-    str | None,
-    _text("--topic-partitions", "N", "Partitions where the topic is made; default 4.", _STORE),
-]
-Offsets = Annotated[
-    str | None,
-    _text("--offsets", "earliest|latest", "Where a new run begins; default earliest.", _RUN),
-]
-Trigger = Annotated[
-    str | None, _text("--trigger", "SECONDS", "From batch to batch; default 1.", _RUN)
-]
-MaxOffsets = Annotated[
-    str | None, _text("--max-offsets", "N", "Messages in a micro-batch; default all.", _RUN)
-]
-
-Profile = Annotated[
+_PANEL = "Configuration"
+_Profile = Annotated[
     str | None,
     typer.Option(
         "--profile",
         envvar="STREAMBT_PROFILE",
         metavar="NAME|FILE",
         help="YAML profile: conf/NAME.yaml or a file.",
-        rich_help_panel=_SHOW,
+        rich_help_panel=_PANEL,
         show_default=False,
     ),
 ]
-ShowConfig = Annotated[
+_ShowConfig = Annotated[
     bool,
     typer.Option(
         "--show-config",
         help="Print the merged settings, secrets masked, and stop.",
-        rich_help_panel=_SHOW,
+        rich_help_panel=_PANEL,
     ),
 ]
+
+
+def takes(
+    *names: str,
+    without: Sequence[str] = (),
+    argument: str = "",
+    defaults: Mapping[str, object] | None = None,
+) -> Callable[[Command[P]], Callable[..., int | None]]:
+    """Give a command the options of settings, and call it with the merged Settings.
+
+    `names` are sections (`broker`) and settings (`data.interval`), `without` those of a section
+    that the command does not take; `argument` is the one that is given without a flag; `defaults`
+    are the command's own. What else the command takes is left to it. With --show-config it is not
+    called.
+    """
+    settings = [s for s in _named(names) if s.path not in without]
+
+    def decorate(command: Command[P]) -> Callable[..., int | None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        kept = [parameter.name for parameter in own]
+
+        @wraps(command)
+        def run(**values: Any) -> int | None:
+            options = {s.name: values[s.name] for s in settings}
+            loaded = load(options, values["profile"], defaults)
+            if values["show_config"]:
+                typer.echo(loaded.text)
+                return None
+            return command(loaded.settings, **{name: values[name] for name in kept})  # type: ignore[call-arg]
+
+        parameters = [
+            *(parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in own),
+            *(_keyword(s.name, _option(s, plain=s.path == argument)) for s in settings),
+            _keyword("profile", _Profile),
+            _keyword("show_config", _ShowConfig, default=False),
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _named(names: Sequence[str]) -> Iterator[Setting]:
+    """Yield the settings that the names stand for, in their order."""
+    for name in names:
+        if name in SECTIONS:
+            yield from settings_of(name)
+        else:
+            yield setting_named(name.partition(".")[2])
+
+
+def _keyword(name: str, annotation: Any, *, default: object = None) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _option(setting: Setting, *, plain: bool) -> Any:
+    """Return the annotation by which typer makes the setting's option, or its plain argument."""
+    shown: dict[str, Any] = {"help": setting.help, "show_default": False}
+    if plain:
+        return Annotated[str | None, typer.Argument(metavar=setting.metavar, **shown)]
+    shown["rich_help_panel"] = setting.panel
+    if setting.switch:
+        switch = f"{setting.flag}/--no-{setting.flag.removeprefix('--')}"
+        return Annotated[bool | None, typer.Option(switch, **shown)]
+    value = list[str] | None if setting.option.repeated else str | None
+    return Annotated[value, typer.Option(setting.flag, metavar=setting.metavar, **shown)]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from streambt_spark.masking import mask
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from streambt_spark.stores.ledger import Failure
+
+_PLAIN_ERRORS = "streambt-plain"
+_PLAIN = {"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "…": "...", "·": "|", "µ": "u", "×": "x"}  # noqa: RUF001 - them
+"""What is written where an encoding lacks a sign: a loss must not lose its minus."""
 WIDE = 200
 """Columns where the output is no terminal: a line must not break inside a value."""
 
@@ -24,9 +33,34 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, soft_wrap=True, highlight=False)
 
 
-def remark(text: str) -> None:
-    """Print a remark that is no result (standard error)."""
-    console(stderr=True).print(text, markup=False)
+def write_any_text() -> None:
+    """Let a sign that the output's encoding lacks be a plain one, and not the command's end."""
+    codecs.register_error(_PLAIN_ERRORS, _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_PLAIN_ERRORS)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    signs = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign, "?") for sign in signs), error.end
+
+
+def remark(text: str, *, style: str | None = None) -> None:
+    """Print a remark that is no result (standard error), without its secrets."""
+    console(stderr=True).print(mask(" ".join(text.split())), markup=False, style=style)
+
+
+def disabled_line(failure: Failure) -> str:
+    """Return what is said of a strategy whose code raised."""
+    return f"strategy {failure.lane:.12} was disabled at {failure.time}: {failure.text}"
+
+
+def counts_line(counts: Mapping[str, int]) -> str:
+    """Return what became of a source's rows, as the sum that it is."""
+    parts = " + ".join(f"{n} {counts[n]:,}" for n in ("accepted", "duplicate", "late", "rejected"))
+    return f"rows read {counts['read']:,} = {parts}; revised {counts['revised']:,}"
 
 
 FIGURES = (

@@ -10,18 +10,45 @@ from pathlib import Path
 import rich.progress
 from rich.console import Console
 
+from streambt_spark.cli.output import disabled_line, remark
 from streambt_spark.spark.listener import MetricsFile, Progress, ProgressSink
+from streambt_spark.stores.ledger import Failure, read_failures
 
 
 @contextmanager
-def progress_sinks(folder: Path | None) -> Iterator[list[ProgressSink]]:
-    """Yield what the reports of a run go to, closed also where the run does not start."""
+def progress_sinks(folder: Path | None, ledger: str | None = None) -> Iterator[list[ProgressSink]]:
+    """Yield what the reports of a run go to, closed also where the run does not start.
+
+    With the address of its ledger, a strategy that is disabled is told of at once.
+    """
     sinks = default_sinks(folder / "progress.jsonl" if folder else None)
+    if ledger is not None:
+        sinks.append(Alarm(ledger))
     try:
         yield sinks
     finally:
         for sink in sinks:
             sink.close()
+
+
+class Alarm:
+    """A loud line as soon as a strategy is disabled: the batch reports it, the ledger says why."""
+
+    def __init__(self, ledger: str) -> None:
+        self._ledger = ledger
+        self._heard: set[Failure] = set()
+
+    def update(self, progress: Progress) -> None:
+        """Tell of the strategies that were not told of before."""
+        if not progress.disabled:
+            return
+        for failure in read_failures(self._ledger):
+            if failure not in self._heard:
+                self._heard.add(failure)
+                remark(f"ERROR: {disabled_line(failure)}", style="bold red")
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class ProgressBar:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streambt_spark.cli import options as opt
 from streambt_spark.cli.folder import Folder
+from streambt_spark.cli.options import takes
 from streambt_spark.cli.output import console, metrics_table
 from streambt_spark.errors import DataError
+from streambt_spark.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,47 +26,12 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def run(
-    strategy: Annotated[
-        str | None, typer.Argument(metavar="STRATEGY.py", help="A file with build(cerebro, bars).")
-    ] = None,
-    bars: opt.Bars = None,
-    snapshot: opt.Snapshot = None,
-    interval: opt.Interval = None,
-    symbols: opt.Symbols = None,
-    columns: opt.Columns = None,
-    tz: opt.Tz = None,
-    start: opt.Start = None,
-    end: opt.End = None,
-    calendar: opt.Calendar = None,
-    cash: opt.Cash = None,
-    commission: opt.Commission = None,
-    slippage: opt.SlippageText = None,
-    allow_short: opt.AllowShort = None,
-    parameters: opt.Parameters = None,
-    engine: opt.Engine = None,
-    slices_per_batch: opt.SlicesPerBatch = None,
-    speed: opt.Speed = None,
-    bars_per_second: opt.BarsPerSecond = None,
-    shuffle_partitions: opt.ShufflePartitions = None,
-    arrow_batch: opt.ArrowBatch = None,
-    ledger: opt.Ledger = None,
-    checkpoint: opt.Checkpoint = None,
-    out: opt.Out = None,
-    profile: opt.Profile = None,
-    show_config: opt.ShowConfig = False,
-) -> None:
+@takes("data", "broker", "run", argument="run.strategy")
+def run(settings: Settings) -> None:
     """Run a strategy over bars; write the ledger, figures and report to --out."""
-    given = {k: v for k, v in locals().items() if k not in ("profile", "show_config")}
-    from streambt_spark.config import load
-
-    loaded = load(given, profile)
-    if show_config:
-        typer.echo(loaded.text)
-        return
     from streambt_spark.cli.backtest import backtest
 
-    backtest(loaded.settings)
+    backtest(settings)
 
 
 def show(folder: RunFolder) -> None:
@@ -90,10 +56,11 @@ def compare(
     out = console()
     digests = [ledger_digest(ledger) for ledger in ledgers]
     for folder, digest in zip(folders, digests, strict=True):
-        if digest != (told := folder.manifest()["digest"]):
+        if digest != (expected := folder.manifest()["digest"]):
             raise DataError(
                 f"the ledger of {folder.path} has digest {digest:.12}, its manifest says "
-                f"{told:.12}: it was changed after the run; run again into another folder"
+                f"{expected:.12}: it was changed after the run; run again into another folder",
+                address=str(folder.path),
             )
     if digests[0] == digests[1]:
         out.print(f"equal: {len(account_events(ledgers[0])):,} events, digest {digests[0]}")
@@ -112,13 +79,13 @@ def _setting_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator
     """Yield what may explain a difference: settings that a result depends on."""
     from streambt_spark.report.text import flatten
 
-    told = []
+    both = []
     for manifest in (a, b):
         names = ("strategy", "parameters", "bars", "symbols", "interval", "versions")
         settings = {name: manifest.get(name) for name in names}
-        told.append(dict(flatten({**settings, "broker": manifest["settings"]["broker"]})))
-    for name in sorted(told[0].keys() | told[1].keys()):
-        before, after = (settings.get(name, "none") for settings in told)
+        both.append(dict(flatten({**settings, "broker": manifest["settings"]["broker"]})))
+    for name in sorted(both[0].keys() | both[1].keys()):
+        before, after = (settings.get(name, "none") for settings in both)
         if before != after:
             yield f"{name}: {before} against {after}"
 

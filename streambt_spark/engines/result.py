@@ -18,7 +18,7 @@ from streambt_spark.core.ledger.metrics import Curve, Metrics, compute
 from streambt_spark.core.ledger.trades import Fills, Trades, match_fills
 from streambt_spark.report.data import trades_frame
 from streambt_spark.stores.intake import Counts
-from streambt_spark.stores.ledger import account_events, ledger_digest
+from streambt_spark.stores.ledger import Failure, account_events, failures, ledger_digest
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -88,6 +88,11 @@ class Result:
             self.source, read=self.source.read - passed_on, accepted=self.source.revised
         )
         return asdict(run + besides)
+
+    @cached_property
+    def errors(self) -> list[Failure]:
+        """The strategies whose code raised; they placed no more orders, the others went on."""
+        return failures(self.events)
 
     @cached_property
     def fills(self) -> pd.DataFrame:

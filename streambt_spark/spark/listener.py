@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 METRICS = "ledger"
-"""The name of the observed metrics: last_ts (UTC µs), orders, fills, equity, ended."""
+"""The name of the observed metrics: last_ts (UTC µs), orders, fills, disabled, equity, ended."""
 
 LAST_EVENTS_SECONDS = 10.0
 
@@ -40,7 +40,8 @@ class Progress:
 
     `event_time` is ISO 8601, UTC; `lag_seconds` is how far behind the paced clock the batch ended
     (0 without a pace, None without a replay) and `lag_rows` how many rows of a topic were waiting;
-    `orders` and `fills` are the batch's own, `equity` the first lane's last one, in its currency.
+    `orders`, `fills` and `disabled` (strategies whose code raised) are the batch's own, `equity`
+    the first lane's last one, in its currency.
     """
 
     batch: int
@@ -54,6 +55,7 @@ class Progress:
     lag_rows: int | None = None
     orders: int = 0
     fills: int = 0
+    disabled: int = 0
     equity: float | None = None
     ended: bool = False
 
@@ -191,6 +193,7 @@ def progress_of(event: StreamingQueryProgress, course: Course | None = None) -> 
         event_time=_iso(last_ts) if isinstance(last_ts, int) else None,
         orders=observed.get("orders") or 0,
         fills=observed.get("fills") or 0,
+        disabled=observed.get("disabled") or 0,
         equity=equity,
         ended=bool(observed.get("ended")),
     )

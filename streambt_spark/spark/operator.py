@@ -138,6 +138,7 @@ def _observations(plan: Plan) -> list[Column]:
         F.max(F.when(equity, F.col("ts"))).alias("last_ts"),
         F.count(F.when(kind == int(Kind.ORDER), 1)).alias("orders"),
         F.count(F.when(kind == int(Kind.FILL), 1)).alias("fills"),
+        F.count(F.when(kind == int(Kind.DISABLED), 1)).alias("disabled"),
         (F.max_by("equity", F.when(equity, F.col("ts"))) / minor_units).alias("equity"),
         (F.count(F.when(kind == int(Kind.END), 1)) > 0).alias("ended"),
     ]

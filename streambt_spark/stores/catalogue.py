@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from streambt_spark.core.market.bars import FIELDS, ContentDigest
-from streambt_spark.errors import ConfigError, NoData, SourceNotFound, StoreError, did_you_mean
+from streambt_spark.errors import ConfigError, NoData, SourceNotFound, StoreConflict, did_you_mean
 from streambt_spark.stores.lake import Format, Snapshot, open_snapshot, write_snapshot
 from streambt_spark.stores.location import Location
 from streambt_spark.stores.tables import encode, times, to_numpy
@@ -48,7 +48,7 @@ def export(
 
     The version is the next one of the name. The snapshot is read back and compared with the
     store, row count and content digest; only then does the catalogue name it. Raises NoData where
-    there are no such bars (nothing is written), StoreError where they differ.
+    there are no such bars (nothing is written), StoreConflict where they differ.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"snapshot name {name!r} is not valid; use letters, digits, . _ and -")
@@ -66,7 +66,7 @@ def export(
         expected = _summary(store.read(interval, symbols, start, end), interval)
         found = _summary(snapshot.read(), interval)
         if expected != found or found != (snapshot.rows, snapshot.digest):
-            raise StoreError(
+            raise StoreConflict(
                 f"snapshot {place.text} holds {found[0]} rows with digest {found[1][:12]}, the "
                 f"store {expected[0]} with {expected[1][:12]}; export again when nothing is written"
             )
@@ -137,7 +137,7 @@ def _reserve(store: BarStore, root: Location, name: str) -> tuple[int, Location]
         except DuplicateKeyError:
             continue
         return version, place
-    raise StoreError(f"no version of snapshot {name!r} could be taken: too many exports at once")
+    raise StoreConflict(f"no version of snapshot {name!r} could be taken: too many exports at once")
 
 
 def _insert(store: BarStore, entry: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,19 @@ LEDGER_SCHEMA = pa.schema(
     ]
 )
 AUDIT_NAMES = tuple(sorted(KIND_NAMES[kind] for kind in AUDIT))
+
+
+class Failure(NamedTuple):
+    """A strategy that was disabled at a time (UTC µs), for its code raised, and what that said."""
+
+    lane: str
+    ts: int
+    text: str
+
+    @property
+    def time(self) -> str:
+        """The time as ISO 8601."""
+        return str(np.datetime64(self.ts, "us")).removesuffix(".000000") + "Z"
 
 
 def ledger_table(events: Events, lanes: Sequence[str], symbols: Sequence[str]) -> pa.Table:
@@ -117,6 +130,20 @@ def read_ledger(path: str) -> pa.Table:
     if table is None:
         raise SourceNotFound(f"no ledger at {path}; run the backtest first, or check the path")
     return table
+
+
+def failures(ledger: pa.Table) -> list[Failure]:
+    """Return the strategies that a ledger tells were disabled, in the order of its rows."""
+    disabled = ledger.filter(pc.equal(ledger["kind"], Kind.DISABLED.name.lower()))
+    texts = disabled["text" if "text" in disabled.column_names else "reason"].to_pylist()
+    lanes, times = disabled["lane"].to_pylist(), disabled["ts"].cast(pa.int64()).to_pylist()
+    return [Failure(*each) for each in zip(lanes, times, texts, strict=True)]
+
+
+def read_failures(path: str) -> list[Failure]:
+    """Return the strategies that were disabled so far; none where there is no ledger."""
+    table = _read(path, filters=[("kind", "=", Kind.DISABLED.name.lower())])
+    return [] if table is None else failures(table)
 
 
 def has_ended(path: str) -> bool:

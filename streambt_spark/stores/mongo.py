@@ -37,7 +37,13 @@ from tenacity import (
 )
 
 from streambt_spark.core.market.bars import FIELDS, SYMBOL, Bars, interval_us
-from streambt_spark.errors import ConfigError, DataError, StoreError, StoreUnavailable
+from streambt_spark.errors import (
+    ConfigError,
+    DataError,
+    StoreConflict,
+    StoreError,
+    StoreUnavailable,
+)
 from streambt_spark.masking import MASK, mask_address, slash_in_login
 from streambt_spark.stores.intake import Checked, Counts
 from streambt_spark.stores.tables import BAR_SCHEMA, TIMESTAMP
@@ -334,7 +340,7 @@ class BarStore:
         written = {(d["symbol"], d["ts"]): _row(d) for d in documents}
         stored = self._stored(written, interval)
         if other := [key for key, row in written.items() if _row(stored[key]) != row]:
-            raise StoreError(
+            raise StoreConflict(
                 f"another writer changed {len(other)} of the same bars meanwhile, the first is "
                 f"{other[0][0]} at {other[0][1]} µs; ingest again"
             )

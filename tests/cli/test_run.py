@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streambt_spark import __version__
 from streambt_spark.cli.app import _run
 from streambt_spark.stores.generator import generate
 from streambt_spark.stores.lake import bars_to_batches, write_snapshot
@@ -139,6 +140,119 @@ def test_bad_rows_are_told(streambt: Command, place: Path) -> None:
     checked = streambt("validate", "bars.csv", "--interval", "1d")
     assert checked.returncode == 1
     assert "non_positive_price: 1" in checked.stdout
+
+
+def test_what_the_local_engine_leaves_out_is_told(streambt: Command) -> None:
+    """A pace or blocks are Spark's; a run without them is the same, and says so."""
+    done = streambt(*RUN, "--speed", "5", "--blocks", "2")
+    assert done.returncode == 0
+    assert [line.partition(";")[0] for line in done.stderr.splitlines()] == [
+        "the local engine is not paced",
+        "the local engine runs all strategies in one process",
+    ]
+
+
+def test_no_cell_is_a_formula(streambt: Command, place: Path) -> None:
+    """A symbol that a spreadsheet would run is kept as text; that of crypto is as it was."""
+    bad = "2024-01-08,0,1,0,1,1"
+    rows = f'"=CMD(1)",{bad}\n"+1",{bad}\n@BTCUSD,{bad}\n'
+    (place / "bars.csv").write_text(BARS + rows)
+    assert streambt(*RUN, "--out", "out").returncode == 0
+    symbols = [row["symbol"] for row in _rows(place / "out" / "quarantine.csv")]
+    assert symbols == ["'=CMD(1)", "'+1", "@BTCUSD"]
+
+
+def test_counts_are_always_told(streambt: Command, place: Path) -> None:
+    """A run says what became of its rows, and warns where more than one of a hundred is refused."""
+    done = streambt(*RUN)
+    line = "rows read 14 = accepted 14 + duplicate 0 + late 0 + rejected 0; revised 0"
+    assert line in done.stdout.splitlines()
+    assert done.stderr == ""
+    (place / "bars.csv").write_text(BARS + "A,2024-01-08,0,1,0,1,1\n")
+    done = streambt(*RUN, "--out", "out")
+    line = "rows read 15 = accepted 14 + duplicate 0 + late 0 + rejected 1; revised 0"
+    assert line in done.stdout.splitlines()
+    assert done.stderr == (
+        f"warning: 1 of 15 rows (6.7%) were rejected; {place}/out/quarantine.csv has them\n"
+    )
+
+
+RAISES = """
+def allocate(strength, portfolio, bars):
+    if portfolio.ts >= 1704326400000000:  # 2024-01-04
+        raise ValueError("boom, token=canary")
+    return {"A": 10}
+
+
+def build(cerebro, bars, **more):
+    pulse = cerebro.add_indicator("MOM", bars["close"], timeperiod=1)
+    cerebro.add_strat(pulse, allocate)
+"""
+
+
+def test_a_strategy_that_raises_is_told(streambt: Command, place: Path) -> None:
+    """Its error is on screen and in the manifest, the results are there, and the exit code is 1."""
+    (place / "raises.py").write_text(RAISES)
+    done = streambt("run", "raises.py", *RUN[2:], "--out", "out")
+    manifest = json.loads((place / "out" / "manifest.json").read_text())
+    (error,) = manifest["errors"]
+    assert (error["lane"], error["ts"]) == (manifest["lanes"][0], "2024-01-04T00:00:00Z")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"streambt: 1 of 1 strategies raised and placed no more orders; strategy "
+        f"{error['lane'][:12]} was disabled at 2024-01-04T00:00:00Z: "
+    )
+    assert error["text"] in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "canary" not in done.stderr + json.dumps(manifest)
+    assert len(_rows(place / "out" / "fills.csv")) == 1
+    assert (place / "out" / "report.html").exists()
+
+
+def test_a_strategy_is_looked_at_before_the_bars(streambt: Command, place: Path) -> None:
+    """A mistake in it is told at once, and not after the reading of many bars."""
+    (place / "sma.py").write_text("def build(cerebro, bars:\n")
+    done = streambt("run", "sma.py", "--bars", "no.csv", "--interval", "1d")
+    assert (done.returncode, done.stderr[:29]) == (1, "streambt: sma.py:1: SyntaxErr")
+
+
+def test_secret_parameters_are_in_no_file(streambt: Command, place: Path) -> None:
+    """A parameter called as a secret reaches the strategy and is masked wherever it is shown."""
+    text = STRATEGY.replace("slow=3):", "slow=3, api_key=''):\n    assert api_key == 'canary1'")
+    (place / "sma.py").write_text(text)
+    done = streambt(*RUN, "--set", "api_key=canary1", "--set", "fast=2", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    for file in ("manifest.json", "report.html"):
+        assert "canary1" not in (place / "out" / file).read_text()
+    manifest = json.loads((place / "out" / "manifest.json").read_text())
+    assert manifest["parameters"] == {"api_key": "***", "fast": 2}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+    ids=["posix", "latin-1"],
+)
+def test_any_output_encoding_will_do(
+    streambt: Command, place: Path, variables: dict[str, str]
+) -> None:
+    """A sign that the output cannot take is a plain one, and not the end of a run that is done."""
+    done = streambt(*RUN, "--out", "out", **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    metrics = json.loads((place / "out" / "metrics.json").read_text())
+    assert f" -{-metrics['total_return']:.2%}".replace("%", " %") in done.stdout
+    shown = streambt("run", "--help", **variables)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "HOST:PORT,..." in streambt("live", "--help", **variables).stdout
+
+
+def test_the_version(streambt: Command) -> None:
+    """`streambt --version` is one line."""
+    done = streambt("--version")
+    assert (done.returncode, done.stdout) == (0, f"streambt {__version__}\n")
 
 
 def test_validate_a_strategy(streambt: Command) -> None:

@@ -1,6 +1,6 @@
 """A run that is killed at any moment resumes with the same command, and ends with the same ledger.
 
-STREAMBT_KILLS sets how often the process group is killed; `make faults` kills ten times.
+FAULT_KILLS sets how often the process group is killed; `make faults` kills ten times.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from streambt_spark.stores.ledger import account_events, ledger_digest, read_led
 from tests.commands import STREAMBT, run_streambt
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sma_cross.py"
-KILLS = int(os.environ.get("STREAMBT_KILLS", "2"))
-SEED = int(os.environ.get("STREAMBT_SEED", "20"))
+KILLS = int(os.environ.get("FAULT_KILLS", "2"))
+SEED = int(os.environ.get("FAULT_SEED", "20"))
 BARS_PER_SECOND = 1_500
 START_SECONDS = 120
 """How long a run may take to its next commit."""

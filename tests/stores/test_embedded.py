@@ -64,14 +64,14 @@ def test_it_ends_with_its_parent(tmp_path: Path, kill: signal.Signals) -> None:
         "    print(address, flush=True)\n"
         "    signal.pause()\n"
     )
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert child.stdout is not None
-    port = int(child.stdout.readline().rpartition(":")[2])
-    assert listening(port)
-    child.send_signal(kill)
-    child.wait(30)
+    ) as child:
+        assert child.stdout is not None
+        port = int(child.stdout.readline().rpartition(":")[2])
+        assert listening(port)
+        child.send_signal(kill)
+        child.wait(30)
     assert gone(port)
 
 

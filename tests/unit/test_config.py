@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from streambt_spark import config
-from streambt_spark.config import literal, load
+from streambt_spark.config import load
 from streambt_spark.errors import ConfigError
-from streambt_spark.masking import mask
 
 
 @pytest.fixture(autouse=True)
@@ -44,27 +43,6 @@ def test_command_defaults_come_last() -> None:
     defaults = {"interval": "1d", "engine": "spark"}
     loaded = load({}, _profile("data: {interval: 1h}"), defaults)
     assert (loaded.settings.data.interval, loaded.settings.run.engine) == ("1h", "spark")
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("10", 10),
-        ("-3", -3),
-        ("0.5", 0.5),
-        ("1e3", 1000.0),
-        ("true", True),
-        ("False", False),
-        ("SMA", "SMA"),
-        ("1_000", "1_000"),
-        ("nan", "nan"),
-        ("", ""),
-    ],
-)
-def test_literals(text: str, value: object) -> None:
-    """A parameter is a number or a truth value only where it is written as one."""
-    found = literal(text)
-    assert (found, type(found)) == (value, type(value))
 
 
 def test_texts_become_structures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,11 +87,30 @@ def test_refusals(options: dict[str, object], profile: str, message: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misspelt variable of a known section is refused and not ignored."""
-    monkeypatch.setenv("STREAMBT_BROKER_CASSH", "1")
-    with pytest.raises(ConfigError, match=r"^STREAMBT_BROKER_CASSH: broker has no setting 'cassh'"):
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("STREAMBT_BROKER_CASSH", "STREAMBT_BROKER_CASH"),
+        ("STREAMBT_BROKR_CASH", "STREAMBT_BROKER_CASH"),
+        ("STREAMBT_SYMBOLS", "STREAMBT_DATA_SYMBOLS"),
+        ("STREAMBT_PROFIL", "STREAMBT_PROFILE"),
+        ("streambt_data_intervall", "STREAMBT_DATA_INTERVAL"),
+    ],
+)
+def test_unknown_variable(monkeypatch: pytest.MonkeyPatch, variable: str, meant: str) -> None:
+    """A misspelt variable is refused, with what was meant, and not ignored."""
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(ConfigError) as caught:
         load()
+    assert str(caught.value) == f"{variable}: there is no such setting (did you mean {meant}?)"
+    assert caught.value.option == variable
+
+
+def test_variables_of_kubernetes_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service called streambt gives every pod beside it variables of that name."""
+    for name in ("SERVICE_HOST", "PORT", "PORT_80_TCP_ADDR", "LIVE_SERVICE_PORT", "LIVE_PORT"):
+        monkeypatch.setenv(f"STREAMBT_{name}", "1")
+    load()
 
 
 def test_every_fault_is_named() -> None:
@@ -150,50 +147,12 @@ def test_show_config(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter22" not in text
 
 
-def test_fields_are_unique_and_documented() -> None:
-    """An option names a field without its section, so names are unique; all have a text."""
-    fields = [(n, f) for s in config.SECTIONS.values() for n, f in s.model_fields.items()]
-    assert len({name for name, _ in fields}) == len(fields)
-    assert [name for name, field in fields if not field.description] == []
-
-
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("mongodb://u:p@h:1/db", "mongodb://***@h:1/db"),
-        ("mongodb://u:p@ss@h/db", "mongodb://***@h/db"),
-        ("mongodb://u:p/s'w\"d@h/ a@b.c", "mongodb://***@h/ a@b.c"),
-        ("no s3://u/p here, ask me@b.c", "no s3://u/p here, ask me@b.c"),
-        ("see http://h/path?token=abc&x=1", "see http://h/path?token=***&x=1"),
-        ('{"secretKey": "abc"}', '{"secretKey": ***}'),
-        ("aws_secret_access_key = abc def", "aws_secret_access_key = *** def"),
-        ("fast=10 a@b.c", "fast=10 a@b.c"),
-    ],
-)
-def test_masks_addresses_and_pairs(text: str, masked: str) -> None:
-    """Logins and the values of secret names are masked, and nothing else."""
-    assert mask(text) == masked
-
-
-def test_masks_values_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A secret of the environment is masked wherever it turns up."""
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-4711")
-    monkeypatch.setenv("STREAMBT_MONGO_ADDRESS", "mongodb://me:hunter22@h")
-    assert mask("denied for canary-4711 and hunter22") == "denied for *** and ***"
-
-
-def test_masks_keys_with_a_slash_but_no_paths(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A key of AWS may hold a /; the place of a secret is none."""
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "one").touch()
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtn/K7MDENG")
-    monkeypatch.setenv("STREAMBT_MONGO_ADDRESS", "mongodb://me:hun/ter22@h")
-    for number, path in enumerate(("/run/pass", "~/.pass", "./pass", "keys/one")):
-        monkeypatch.setenv(f"TOKEN_{number}", path)
-    text = "/run/pass ~/.pass ./pass keys/one"
-    assert mask(f"wJalrXUtn/K7MDENG hun/ter22 {text}") == f"*** *** {text}"
+def test_show_masks_parameters_that_are_secrets() -> None:
+    """Whatever a parameter called as a secret holds; the others are shown."""
+    names = ("token", "key", "api_key", "secret", "password", "pwd", "apikey", "Access-Key")
+    text = load({"parameters": [f"{name}=canary{i}" for i, name in enumerate(names)]}).text
+    assert "canary" not in text
+    assert "{fast: 10, keys: 3}" in load({"parameters": ["fast=10", "keys=3"]}).text
 
 
 def test_show_masks_a_password_with_a_slash() -> None:
@@ -201,3 +160,11 @@ def test_show_masks_a_password_with_a_slash() -> None:
     text = load({"address": "mongodb://user:pa/ssw0rd@h/"}).text
     (line,) = [line for line in text.splitlines() if "address" in line]
     assert line.split("#")[0].strip() == "address: mongodb://***@h/"
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf"])
+@pytest.mark.parametrize("name", ["timeout", "cash", "speed", "trigger", "bars_per_second"])
+def test_numbers_are_finite(name: str, number: str) -> None:
+    """No setting is endless or no number: a wait for ever, an account without a bound."""
+    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')}: found '{number}', expect"):
+        load({name: number})
