@@ -69,7 +69,11 @@ class Child:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.kill()
-            self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):  # what it never read is of no use any more
+                assert pipe is not None
+                pipe.close()
         self._held.close()
 
     def prepared(self) -> None:
