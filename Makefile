@@ -62,7 +62,7 @@ test-unit: $(STAMP) ## the tests that need neither Spark nor a server
 cover: $(STAMP) ## the branches of the core that the tests run, and the least there may be
 	NUMBA_DISABLE_JIT=1 $(PYTEST) tests/unit tests/golden --deselect tests/unit/test_examples.py --cov
 
-check: $(STAMP) ## lint, format, types and the import contracts
+check: lint-docker ## lint, format, types, the import contracts, the image and the compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -1,4 +1,4 @@
-"""Measure this project beside backtrader and vectorbt: `python -m benchmarks --help`."""
+"""Measure this project beside other backtesters: `python -m benchmarks --help`."""
 
 from __future__ import annotations
 
@@ -11,35 +11,46 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import machine, report
-from benchmarks.contenders import CONTENDERS, Bench
+from benchmarks.contenders import NAMES, Bench, Measured, plan
 from benchmarks.processes import ChildFailed
-from benchmarks.targets import agreements
+from benchmarks.report import Report
 from streambt_spark.errors import StreambtError
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDTH = 150
+"""Columns of the tables in a log, where no terminal tells them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and return the exit status: 1 where the contenders' work differs."""
     asked = _parser().parse_args(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     bench = Bench.of(asked.cache, quick=asked.quick)
     asked.cache.mkdir(parents=True, exist_ok=True)
     load = [machine.busy()]
-    measured = {}
-    for name in asked.only:
+    measured: Measured = {}
+    for name, run in plan(asked.only).items():
         with console.status(f"{name} …"):
             try:
-                measured[name] = CONTENDERS[name](bench)
+                measured |= run(bench)
             except (ChildFailed, StreambtError, subprocess.CalledProcessError) as error:
                 console.print(f"{name} could not be measured: {error}", style="red", markup=False)
                 return 1
     load.append(machine.busy())
-    shown = report.tables(bench, measured)
+    folder, file = _results(asked)
+    said = Report.of(bench, measured, asked.against or folder / f"{file}.json")
+    shown = report.tables(said)
     report.show(shown, console)
-    folder, file = (asked.cache, "quick") if asked.quick else (asked.results, "latest")
-    report.write(folder, file, report.document(bench, machine.describe(), load, measured), shown)
-    return 0 if all(found.same for found in agreements(measured)) else 1
+    told = report.document(said, machine.describe(), load)
+    if set(asked.only) != set(NAMES):
+        folder, file = asked.cache, "part"
+    report.write(folder, file, told, shown)
+    return 0 if all(found.same for found in said.agreements) else 1
+
+
+def _results(asked: argparse.Namespace) -> tuple[Path, str]:
+    """Return the folder and the name of the results of such a run."""
+    return (asked.cache, "quick") if asked.quick else (asked.results, "latest")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,19 +61,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only",
         type=_names,
-        default=list(CONTENDERS),
+        default=list(NAMES),
         metavar="NAME,…",
-        help=f"some of {', '.join(CONTENDERS)}",
+        help=f"some of {', '.join(NAMES)}; results stay in the cache as part.json",
     )
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "bench")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="the earlier results to compare with; by default those that this run replaces",
+    )
     return parser
 
 
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names or (unknown := [name for name in names if name not in CONTENDERS]):
-        raise argparse.ArgumentTypeError(f"{unknown or text!r}: choose from {list(CONTENDERS)}")
+    if not names or (unknown := [name for name in names if name not in NAMES]):
+        raise argparse.ArgumentTypeError(f"{unknown or text!r}: choose from {list(NAMES)}")
     return names
 
 

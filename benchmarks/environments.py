@@ -10,13 +10,23 @@ from pathlib import Path
 
 PINNED = {
     "backtrader": ("backtrader==1.9.78.123", "numpy==2.4.6", "pandas==2.3.3", "pyarrow==26.0.1"),
-    "vectorbt": (
+    "raptorbt": ("raptorbt==0.13.4", "numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1"),
+    "vectorbt-1.0": (
         "vectorbt==1.0.0",
         "vectorbt-rust==1.0.0",
         "numba==0.68.1",
         "numpy==2.4.6",
         "pandas==2.3.3",
         "plotly==5.24.1",
+        "pyarrow==26.0.1",
+    ),
+    "vectorbt-1.2": (
+        "vectorbt==1.2.0",
+        "vectorbt-rust==1.2.0",
+        "numba==0.68.1",
+        "numpy==2.4.6",
+        "pandas==3.1.1",
+        "plotly==7.1.0",
         "pyarrow==26.0.1",
     ),
 }

@@ -8,11 +8,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 SAMPLE_SECONDS = 0.25
 
@@ -30,28 +30,98 @@ class ChildFailed(RuntimeError):
     """A child process ended with an error; the message ends with what it wrote to stderr."""
 
 
-def measure(command: Sequence[str], request: Mapping[str, Any]) -> Outcome:
-    """Run a program that reads a JSON request on stdin and answers with JSON in the file named.
+class Child:
+    """A program under measurement: a JSON request on stdin, a JSON answer in the file it names.
 
-    The wall time is from the start of the process to its end. Raises ChildFailed.
+    One that measures in turns (see `peers.turns`) takes one for each `turn`; between its turns it
+    waits, so that others can take theirs and a drift of the machine meets them all. Raises
+    ChildFailed where the program ends with an error. To be used in a `with` statement.
     """
-    with tempfile.TemporaryDirectory(prefix="streambt-bench-") as folder:
-        answer = Path(folder, "answer.json")
-        started = time.time()
-        with Path(folder, "stderr").open("w+") as errors:
-            child = subprocess.Popen(
-                [*command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
-            )
-            sampler = Sampler(child.pid)
-            sampler.start()
-            asked = {**request, "answer": str(answer), "folder": folder, "started": started}
-            child.communicate(json.dumps(asked).encode())
-            seconds = time.time() - started
-            peak = sampler.stop()
-            if child.returncode or not answer.is_file():
-                errors.seek(0)
-                raise ChildFailed(f"{Path(command[-1]).name}: {errors.read()[-2000:].strip()}")
-        return Outcome(json.loads(answer.read_text()), seconds, peak)
+
+    def __init__(self, command: Sequence[str], request: Mapping[str, Any]) -> None:
+        self._name = " ".join(Path(word).name for word in command[1:])
+        self._command = [*command]
+        self._request = request
+        self._peak = 0
+
+    def __enter__(self) -> Child:
+        self._held = ExitStack()
+        folder = self._held.enter_context(tempfile.TemporaryDirectory(prefix="streambt-bench-"))
+        self._answer = Path(folder, "answer.json")
+        self._errors = self._held.enter_context(Path(folder, "stderr").open("w+"))
+        self._started = time.time()
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        asked = {
+            **self._request,
+            "answer": str(self._answer),
+            "folder": folder,
+            "started": self._started,
+        }
+        self._say(json.dumps(asked))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):  # what it never read is of no use any more
+                assert pipe is not None
+                pipe.close()
+        self._held.close()
+
+    def prepared(self) -> None:
+        """Wait until it is ready for its first turn."""
+        assert self._process.stdout is not None
+        with self._watched():
+            if not self._process.stdout.readline():
+                self._process.wait()
+                self._fail()
+
+    def turn(self) -> None:
+        """Let it take a turn and wait for its end."""
+        self._say("turn")
+        self.prepared()
+
+    def finish(self) -> Outcome:
+        """Let it come to its end, and return what it answered."""
+        with self._watched():
+            self._process.communicate()
+        seconds = time.time() - self._started
+        if self._process.returncode or not self._answer.is_file():
+            self._fail()
+        return Outcome(json.loads(self._answer.read_text()), seconds, self._peak)
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has failed, which the wait for its answer will tell
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        sampler = Sampler(self._process.pid)
+        sampler.start()
+        try:
+            yield
+        finally:
+            self._peak = max(self._peak, sampler.stop())
+
+    def _fail(self) -> NoReturn:
+        self._errors.seek(0)
+        raise ChildFailed(f"{self._name}: {self._errors.read()[-2000:].strip()}")
+
+
+def measure(command: Sequence[str], request: Mapping[str, Any]) -> Outcome:
+    """Run a program that takes no turns. The wall time is from its start to its end."""
+    with Child(command, request) as child:
+        return child.finish()
 
 
 class Sampler(threading.Thread):

@@ -75,12 +75,15 @@ def _session(
 
 
 def _replay(snapshot: Snapshot, out: Path, request: Mapping[str, Any]) -> Result:
-    return workload.cerebro(snapshot).run(
+    rules, record = workload.WORKS[request.get("work", "cross")], request.get("record", "full")
+    result = workload.cerebro(snapshot, rules, record).run(
         "spark",
         out=out,
         modules=[workload],
+        blocks=request.get("blocks"),
         slices_per_batch=request.get("slices_per_batch"),
     )
+    return workload.complete(result, record)
 
 
 def _profile(

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
-from benchmarks.contenders import Bench
+from benchmarks.contenders import ENGINES, Bench
+from benchmarks.figures import Figure, Measurements, best
 
 TOLERANCE = 0.02
 """How far the number of fills may be from ours, as a fraction, for the work to be the same."""
 
-Measurements = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Bars a second, in the best and in the median run."""
-
-    name: str
-    best: float
-    median: float
-
-    @classmethod
-    def of(cls, name: str, rows: int, seconds: list[float]) -> Rate:
-        """Return the rate of runs over that many bars."""
-        return cls(name, rows / min(seconds), rows / median(seconds))
+IN_MEMORY = "local, bars in memory → ledger"
+START_UP = "spark, snapshot → ledger, with start-up"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure and what it should be: at least `goal`, or at most where `ceiling`."""
+    """A figure and what it should be: at least `goal`, or at most where `ceiling`.
+
+    `reached` is None where it is not available.
+    """
 
     name: str
-    reached: float
+    reached: float | None
     goal: float
     unit: str
     ceiling: bool = False
 
     @property
-    def met(self) -> bool:
-        """Whether it was reached."""
+    def met(self) -> bool | None:
+        """Whether it was reached, None where that is not known."""
+        if self.reached is None:
+            return None
         return self.reached <= self.goal if self.ceiling else self.reached >= self.goal
 
 
@@ -57,80 +49,119 @@ class Agreement:
     same: bool
 
 
-def rates(bench: Bench, measured: Measurements) -> list[Rate]:
-    """Return the rates of all that was measured, in the order of the report."""
-    full, part, found = bench.full.rows, bench.part.rows, []
-    for contender, label, rows, path in (
-        ("local", "local, bars in memory → ledger", full, ("in_memory",)),
-        ("local", "local, the fold alone", full, ("fold",)),
-        ("local", "local, snapshot → ledger", full, ("with_reading",)),
-        ("spark", "spark, snapshot → ledger, with start-up", full, ("with_start_up",)),
-        ("spark", "spark, snapshot → ledger, warm", full, ("warm",)),
-        ("vectorbt", "vectorbt, bars in memory → orders", full, ("seconds",)),
-        ("vectorbt", "vectorbt, … → orders and equity", full, ("with_equity",)),
-        ("vectorbt", "vectorbt[rust], … → orders", full, ("rust", "seconds")),
-        ("vectorbt", "vectorbt[rust], … → orders and equity", full, ("rust", "with_equity")),
-        ("backtrader", f"backtrader, {bench.part} in memory", part, ("seconds",)),
-    ):
-        if contender in measured:
-            seconds: Any = measured[contender]
-            for key in path:
-                seconds = seconds[key]
-            runs = seconds if isinstance(seconds, list) else [seconds]
-            found.append(Rate.of(label, rows, runs))
-    return found
-
-
-def targets(bench: Bench, measured: Measurements) -> list[Target]:
+def targets(bench: Bench, measured: Measurements, found: Sequence[Figure]) -> list[Target]:
     """Return the targets that the measurements allow to judge."""
-    local, spark, vectorbt, backtrader = (
-        measured.get(name) for name in ("local", "spark", "vectorbt", "backtrader")
-    )
-    full, found = bench.full.rows, []
-    if local:
-        rate = full / min(local["in_memory"])
-        found.append(Target("local, bars in memory", rate / 1e6, 5, "M bars/s"))
-        if vectorbt:
-            for label, key in (
-                ("both with equity", "with_equity"),
-                ("its orders alone", "seconds"),
-            ):
-                peer = full / min(vectorbt[key])
-                found.append(Target(f"local ÷ vectorbt, {label}", rate / peer, 3, "times"))
-    if spark:
-        start_up, warm = full / spark["with_start_up"], full / min(spark["warm"])
-        found.append(Target("spark with start-up", start_up / 1e6, 0.25, "M bars/s"))
-        found.append(Target("spark warm", warm / 1e6, 0.4, "M bars/s"))
-        if backtrader:
-            peer = bench.part.rows / min(backtrader["seconds"])
-            found.append(Target("spark with start-up ÷ backtrader", start_up / peer, 25, "times"))
-        growth = spark["peak"] / spark["peak_small"] if spark["peak_small"] else float("nan")
-        name = f"spark memory, {bench.full.rows:,} ÷ {bench.small.rows:,} bars"
-        found.append(Target(name, growth, 1.1, "times", ceiling=True))
-    return found
+    return [
+        *_local(measured, found),
+        *_spark(bench, measured, found),
+        *_sweep(measured, found),
+        *_steps(measured, found),
+    ]
+
+
+def _local(measured: Measurements, found: Sequence[Figure]) -> Iterator[Target]:
+    if "local" not in measured:
+        return
+    yield Target("local, bars in memory", _millions(found, IN_MEMORY), 12, "M bars/s")
+    for called in ("whole call", "orders only"):
+        peer = f"vectorbt 1.0 numba, {called}"
+        if ratio := over(found, IN_MEMORY, peer):
+            yield Target(f"local ÷ {peer}", ratio, 3, "times")
+
+
+def _spark(bench: Bench, measured: Measurements, found: Sequence[Figure]) -> Iterator[Target]:
+    if not (spark := measured.get("spark")):
+        return
+    warm = _millions(found, "spark, snapshot → ledger, warm")
+    yield Target("spark with start-up", _millions(found, START_UP), 0.25, "M bars/s")
+    yield Target("spark warm", warm, 0.4, "M bars/s")
+    if ratio := over(found, START_UP, f"backtrader, {bench.part} in memory"):
+        yield Target("spark with start-up ÷ backtrader", ratio, 25, "times")
+    growth = spark["peak"] / spark["peak_small"] if spark["peak_small"] else None
+    name = f"spark memory, {bench.full.rows:,} ÷ {bench.small.rows:,} bars"
+    yield Target(name, growth, 1.1, "times", ceiling=True)
+
+
+def _sweep(measured: Measurements, found: Sequence[Figure]) -> Iterator[Target]:
+    unit = "M combination-bars/s"
+    if "sweep" in measured:
+        name = "local, sweep, metrics"
+        yield Target(name, _millions(found, name), 40, unit)
+    if "spark sweep" in measured:
+        name = "spark, sweep, metrics, with start-up"
+        yield Target(name, _millions(found, name), 8, unit)
+    if "sweep" in measured:
+        rate = _millions(found, "digest of the sweep's ledger")
+        yield Target("digest", rate, 4, "M events/s")
+
+
+def _steps(measured: Measurements, found: Sequence[Figure]) -> Iterator[Target]:
+    for symbols, goal in (("10", 0.15), ("500", 4.0)):
+        if symbols in measured.get("steps", {}):
+            name = f"one-slice step, {symbols} symbols"
+            yield Target(name, best(found, f"{name}, median"), goal, "ms", ceiling=True)
+
+
+def over(found: Sequence[Figure], name: str, other: str) -> float | None:
+    """Return how many times one figure is another, None where one is missing."""
+    one, two = best(found, name), best(found, other)
+    return one / two if one and two else None
+
+
+def _millions(found: Sequence[Figure], name: str) -> float | None:
+    rate = best(found, name)
+    return None if rate is None else rate / 1e6
 
 
 def agreements(measured: Measurements) -> list[Agreement]:
     """Return how the others' results compare with the local engine's on the same bars."""
-    local, found = measured.get("local"), []
-    if not local:
-        return []
+    return [*_one_strategy(measured), *_sweeps(measured)]
+
+
+def _one_strategy(measured: Measurements) -> Iterator[Agreement]:
+    if not (local := measured.get("local")):
+        return
     if spark := measured.get("spark"):
-        same = spark["digest"] == local["digest"]
-        found.append(_agreement("spark (equal digests)", spark, local, same))
-    for name, theirs, ours in (
-        ("vectorbt", measured.get("vectorbt"), local),
-        ("vectorbt[rust]", measured.get("vectorbt", {}).get("rust"), local),
-        ("backtrader", measured.get("backtrader"), local["part"]),
-    ):
-        if theirs:
-            same = abs(theirs["fills"] - ours["fills"]) <= TOLERANCE * ours["fills"]
-            found.append(_agreement(name, theirs, ours, same))
-    return found
+        yield _equal("spark (equal digests)", spark, local)
+    for label in ENGINES:
+        if label in measured:
+            yield _near(label, measured[label], local)
+    if "backtrader" in measured:
+        yield _near("backtrader", measured["backtrader"], local["part"])
+
+
+def _sweeps(measured: Measurements) -> Iterator[Agreement]:
+    sweep = measured.get("sweep", {})
+    if not (local := sweep.get("local full")):
+        return
+    if metrics := sweep.get("local metrics"):
+        same = _result(metrics) == _result(local)
+        yield _agreement("local, sweep, metrics (equal)", metrics, local, same)
+    spark = measured.get("spark sweep", {})
+    for record, ours in (("full", local), ("metrics", sweep.get("local metrics"))):
+        if ours and record in spark:
+            yield _equal(f"spark, sweep, {record} (equal digests)", spark[record], ours)
+    for label in ENGINES:
+        if label in sweep:
+            yield _near(f"{label}, sweep", sweep[label], local)
+
+
+def _equal(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Agreement:
+    return _agreement(name, theirs, ours, theirs["digest"] == ours["digest"])
+
+
+def _near(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Agreement:
+    same = abs(theirs["fills"] - ours["fills"]) <= TOLERANCE * ours["fills"]
+    return _agreement(name, theirs, ours, same)
 
 
 def _agreement(
     name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], same: bool
 ) -> Agreement:
-    pairs = (theirs["fills"], ours["fills"], theirs["final_equity"], ours["final_equity"])
-    return Agreement(name, *pairs, same)
+    (fills, equity), (our_fills, our_equity) = _result(theirs), _result(ours)
+    return Agreement(name, fills, our_fills, equity, our_equity, same)
+
+
+def _result(told: Mapping[str, Any]) -> tuple[int, float]:
+    """Return the fills and the last equity, in whole hundredths: sums differ in the last bits."""
+    return told["fills"], round(told["final_equity"], 2)

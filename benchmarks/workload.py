@@ -2,12 +2,15 @@
 
 A symbol is bought with a fixed share of the equity when the fast average is above the slow one, and
 sold when it is below; orders fill at the next bar's open for 0.1 %. Quantities are whole units, and
-the start cash is large, so that rounding to whole units changes little.
+the start cash is large, so that rounding to whole units changes little. A sweep does the same for
+many pairs of averages, each with an account of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streambt_spark.core.market.bars import Bars
+    from streambt_spark.engines.result import Result
 
 INTERVAL = "1m"
 SEED = 7
@@ -29,10 +33,9 @@ SEED = 7
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The strategy and the account; what a peer is told of them."""
+    """The windows of the averages, fast and slow, and the account; what a peer is told of them."""
 
-    fast: int = 10
-    slow: int = 30
+    pairs: tuple[tuple[int, int], ...] = ((10, 30),)
     commission: float = 0.001
     cash: float = 1e9
     share: float = 0.01
@@ -55,6 +58,10 @@ class Size:
 
 
 RULES = Rules()
+SWEEP = Rules(
+    pairs=tuple((fast, slow) for fast in range(5, 55, 5) for slow in range(60, 160, 10)), share=0.1
+)
+WORKS: Mapping[str, Rules] = {"cross": RULES, "sweep": SWEEP}
 
 
 def cross(fast: NDArray[np.float64], slow: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -62,20 +69,32 @@ def cross(fast: NDArray[np.float64], slow: NDArray[np.float64]) -> NDArray[np.fl
     return np.sign(fast - slow)
 
 
-def cerebro(bars: Bars | Snapshot) -> Cerebro:
-    """Return the strategy on these bars."""
-    built = Cerebro(Broker(cash=RULES.cash, commission=f"{RULES.commission:%}"))
+def cerebro(bars: Bars | Snapshot, rules: Rules = RULES, record: str = "full") -> Cerebro:
+    """Return the strategies on these bars; `record` is what each keeps of its run."""
+    built = Cerebro(Broker(cash=rules.cash, commission=f"{rules.commission:%}"))
     data = built.add_data(bars)
-    fast, slow = (
-        built.add_indicator("SMA", data["close"], timeperiod=n) for n in (RULES.fast, RULES.slow)
-    )
-    built.add_strat(built.add_indicator(cross, fast, slow), PercentOfEquity(RULES.share))
+    averages = {
+        window: built.add_indicator("SMA", data["close"], timeperiod=window)
+        for window in {window for pair in rules.pairs for window in pair}
+    }
+    for fast, slow in rules.pairs:
+        pulse = built.add_indicator(cross, averages[fast], averages[slow])
+        kept: dict[str, Any] = {}
+        if record != "full":
+            kept = {"record": record, "label": {"fast": fast, "slow": slow}}
+        built.add_strat(pulse, PercentOfEquity(rules.share), **kept)
     return built
 
 
-def rules() -> dict[str, Any]:
-    """Return the rules as a peer's program reads them."""
-    return asdict(RULES)
+def complete(result: Result, record: str = "full") -> Result:
+    """Return a result that holds what its strategies recorded: it would read it when asked."""
+    _ = result.metrics if record == "metrics" else result.ledger
+    return result
+
+
+def records_metrics() -> bool:
+    """Return whether a strategy can keep its metrics alone."""
+    return "record" in inspect.signature(Cerebro.add_strat).parameters
 
 
 def snapshot(size: Size, cache: Path) -> Snapshot:

@@ -197,7 +197,9 @@ class Cerebro:
                 raise ConfigError(f"the local engine has no options, found {sorted(options)}")
             return self._run_here(plan, self.data)
         if engine != "spark":
-            raise ConfigError(f"engine {engine!r} is not known; use local or spark")
+            raise ConfigError(
+                f"engine {engine!r} is not known; use local or spark", option="--engine"
+            )
         from streambt_spark.engines import spark  # a second of imports that local runs do without
         from streambt_spark.engines.job import Job
 

@@ -54,11 +54,11 @@ def examine(servers: dict[str, str] | None = None) -> list[Check]:
 
 
 def _python() -> Check:
-    found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    version = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info < (3, 13):
-        return Check("Python", State.OK, found)
+        return Check("Python", State.OK, version)
     fix = "apt install python3.11 python3.11-venv, or brew install python@3.11"
-    return Check("Python", State.MISSING, f"{found}, expected 3.11 or 3.12", fix)
+    return Check("Python", State.MISSING, f"{version}, expected 3.11 or 3.12", fix)
 
 
 def _java() -> Check:
@@ -75,10 +75,10 @@ def _packages() -> Iterator[Check]:
     for text in metadata.requires(DISTRIBUTION) or ():
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            found, good = _installed(requirement)
+            version, good = _installed(requirement)
             state = State.OK if good else State.MISSING
             fix = "" if good else f"pip install '{requirement.name}{requirement.specifier}'"
-            yield Check(requirement.name, state, found, fix)
+            yield Check(requirement.name, state, version, fix)
 
 
 def _extras() -> Iterator[Check]:
@@ -90,10 +90,10 @@ def _extras() -> Iterator[Check]:
             and f'extra == "{extra}"' in str(requirement.marker).replace("'", '"')
         ]
         results = [_installed(requirement) for requirement in needed]
-        found = ", ".join(f"{r.name} {f}" for r, (f, _) in zip(needed, results, strict=True))
+        versions = ", ".join(f"{r.name} {v}" for r, (v, _) in zip(needed, results, strict=True))
         good = all(good for _, good in results)
         fix = "" if good else f"for {purpose}: pip install '{DISTRIBUTION}[{extra}]'"
-        yield Check(f"extra {extra}", State.OK if good else State.OPTIONAL, found, fix)
+        yield Check(f"extra {extra}", State.OK if good else State.OPTIONAL, versions, fix)
 
 
 def _installed(requirement: Requirement) -> tuple[str, bool]:

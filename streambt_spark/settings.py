@@ -201,7 +201,7 @@ class RunConfig(Section):
     engine: Literal["local", "spark"] = "local"
     """One process without Spark, or the streaming job."""
     record: Literal["full", "equity", "metrics"] = "full"
-    """What a strategy that does not say it leaves in the ledger: all, its equity, its figures."""
+    """What strategies leave in the ledger where they name nothing else: all, equity or figures."""
     blocks: PositiveInt = 1
     """The parts that Spark splits the strategies into, to run side by side."""
     slices_per_batch: PositiveInt | None = None

@@ -52,7 +52,8 @@ def main() -> None:
     cerebro.broker.setcommission(commission=rules["commission"])
     for symbol, frame in bars.groupby("symbol"):
         cerebro.adddata(bt.feeds.PandasData(dataname=frame.set_index("ts")), name=symbol)
-    cerebro.addstrategy(SmaCross, **{k: rules[k] for k in ("fast", "slow", "share")})
+    ((fast, slow),) = rules["pairs"]
+    cerebro.addstrategy(SmaCross, fast=fast, slow=slow, share=rules["share"])
     started = time.perf_counter()
     (strategy,) = cerebro.run()
     said = {

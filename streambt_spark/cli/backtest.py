@@ -79,6 +79,8 @@ def _run(cerebro: Cerebro, settings: Settings, folder: Folder | None) -> Result:
     if run.engine == "local":
         if run.speed or run.bars_per_second:
             remark("the local engine is not paced; for --speed or --bars-per-second use spark")
+        if run.blocks > 1:
+            remark("the local engine runs all strategies in one process; for --blocks use spark")
         return cerebro.run("local")
     out = folder.path if folder else None
     with progress_sinks(out) as sinks:

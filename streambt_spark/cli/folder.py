@@ -66,7 +66,9 @@ class Folder:
         except OSError as error:
             reason = error.strerror or error
             raise OutputError(
-                f"--out {self.path} cannot be written: {reason}; choose another folder"
+                f"--out {self.path} cannot be written: {reason}; choose another folder",
+                option="--out",
+                address=str(self.path),
             ) from error
         finally:
             for made in missing:
@@ -147,21 +149,26 @@ class Folder:
             part.replace(self.path / name)
         except OSError as error:
             raise OutputError(
-                f"{self.path / name} cannot be written: {error.strerror or error}"
+                f"{self.path / name} cannot be written: {error.strerror or error}; free space "
+                "there, or choose another --out",
+                address=str(self.path / name),
             ) from error
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except OSError:
             raise SourceNotFound(
                 f"{self.path} is no finished run's folder: it has no {name}; "
-                "expected the --out of streambt run"
+                "expected the --out of streambt run",
+                address=str(path),
             ) from None
         except ValueError:
-            raise SourceNotFound(f"{path} is damaged; run again into another folder") from None
-        return found
+            raise SourceNotFound(
+                f"{path} is damaged; run again into another folder", address=str(path)
+            ) from None
+        return content
 
 
 def versions() -> dict[str, str]:

@@ -78,11 +78,17 @@ def _explicit(names: Sequence[str], columns: Mapping[str, str], where: str) -> d
         if column not in ALIASES:
             known = ", ".join(ALIASES)
             hint = did_you_mean(column, ALIASES)
-            raise ConfigError(f"a bar has no column {column!r}{hint}; map one of {known}")
+            raise ConfigError(
+                f"a bar has no column {column!r}{hint}; map one of {known}",
+                option="--columns",
+                column=column,
+            )
         if name not in names:
             raise BadColumns(
                 f"{where} has no column {name!r} (mapped to {column}){did_you_mean(name, names)}; "
-                f"it has {', '.join(map(str, names))}"
+                f"it has {', '.join(map(str, names))}",
+                column=str(name),
+                address=where,
             )
     return dict(columns)
 
@@ -100,6 +106,8 @@ def _complete(
         raise BadColumns(
             f"{where} lacks {', '.join(missing)}: found {', '.join(map(str, names)) or 'none'}, "
             "expected symbol, ts or session, open, high, low, close, volume (other names can be "
-            f"mapped){hint}"
+            f"mapped){hint}",
+            column=missing[0],
+            address=where,
         )
     return found

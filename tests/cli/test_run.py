@@ -142,6 +142,16 @@ def test_bad_rows_are_told(streambt: Command, place: Path) -> None:
     assert "non_positive_price: 1" in checked.stdout
 
 
+def test_what_the_local_engine_leaves_out_is_told(streambt: Command) -> None:
+    """A pace or blocks are Spark's; a run without them is the same, and says so."""
+    done = streambt(*RUN, "--speed", "5", "--blocks", "2")
+    assert done.returncode == 0
+    assert [line.partition(";")[0] for line in done.stderr.splitlines()] == [
+        "the local engine is not paced",
+        "the local engine runs all strategies in one process",
+    ]
+
+
 def test_no_cell_is_a_formula(streambt: Command, place: Path) -> None:
     """A symbol that a spreadsheet would run is kept as text; that of crypto is as it was."""
     bad = "2024-01-08,0,1,0,1,1"

@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from streambt_spark import Cerebro, Universe
 from streambt_spark import strategy_file as strategy
-from streambt_spark.errors import BadParameter, ConfigError, StrategyError, UnknownFunction
+from streambt_spark.errors import (
+    BadParameter,
+    ConfigError,
+    StrategyError,
+    UnknownColumn,
+    UnknownFunction,
+)
 
 
 def _write(folder: Path, text: str, name: str = "mine.py") -> str:
@@ -98,3 +105,22 @@ def test_no_such_file(tmp_path: Path) -> None:
         strategy.load("nowhere.py")
     with pytest.raises(ConfigError, match=r"is not a Python file"):
         strategy.load(_write(tmp_path, "", "mine.txt"))
+
+
+def test_errors_keep_the_place(tmp_path: Path) -> None:
+    """The file, the line and what an error of the graph is about can be asked of it."""
+    path = _write(tmp_path, "def build(cerebro, bars):\n\n    bars['clos']")
+    cerebro = Cerebro()
+    data = cerebro.add_data(Universe(("A",), "1d"))
+    with pytest.raises(UnknownColumn) as caught:
+        strategy.load(path).build(cerebro, data, {})
+    assert (caught.value.column, caught.value.address, caught.value.line) == ("clos", path, 3)
+
+
+def test_a_look_runs_none_of_the_code(tmp_path: Path) -> None:
+    """A missing file and a mistake in the syntax are told; what the file does is not done."""
+    strategy.look_at(_write(tmp_path, "1 / 0"))
+    with pytest.raises(StrategyError, match=r"^mine\.py:1: SyntaxError"):
+        strategy.look_at(_write(tmp_path, "def build("))
+    with pytest.raises(ConfigError, match="there is no file"):
+        strategy.look_at(str(tmp_path / "none.py"))

@@ -52,7 +52,8 @@ class Handle:
         if output not in self.outputs:
             raise UnknownColumn(
                 f"{self.label} has no column {output!r}{did_you_mean(output, self.outputs)}; "
-                f"it has {', '.join(self.outputs)}"
+                f"it has {', '.join(self.outputs)}",
+                column=output,
             )
         return Handle(self.declaration, self.outputs, output, self.label, self.graph)
 
@@ -64,7 +65,8 @@ class Handle:
             return self.outputs[0]
         raise UnknownColumn(
             f"{self.label} has several columns, choose one: "
-            + ", ".join(f"[{o!r}]" for o in self.outputs)
+            + ", ".join(f"[{o!r}]" for o in self.outputs),
+            function=self.label,
         )
 
 
@@ -105,7 +107,8 @@ class Graph:
         if function.inputs and len(given) != len(function.inputs):
             raise BadParameter(
                 f"{function.name} takes {len(function.inputs)} columns "
-                f"({', '.join(function.inputs)}), found {len(given)}"
+                f"({', '.join(function.inputs)}), found {len(given)}",
+                function=function.name,
             )
         for item in given:
             if isinstance(item, Handle):
@@ -114,7 +117,8 @@ class Graph:
             elif not isinstance(item, str):
                 raise BadParameter(
                     f"{function.name} takes columns such as bars['close'] or a handle, "
-                    f"found {type(item).__name__}"
+                    f"found {type(item).__name__}",
+                    function=function.name,
                 )
         if name is not None:
             if "." in name:
@@ -130,7 +134,8 @@ class Graph:
         """Raise BadParameter where a handle was declared in another graph."""
         if handle.declaration >= 0 and handle.graph is not self:
             raise BadParameter(
-                f"{handle.label} was declared in another Cerebro; declare it in this one"
+                f"{handle.label} was declared in another Cerebro; declare it in this one",
+                function=handle.label,
             )
 
     def ref(self, handle: Handle) -> Ref:
@@ -174,7 +179,8 @@ class Graph:
             known = (*COLUMNS, *self.names)
             raise UnknownColumn(
                 f"no column or indicator is named {name!r}{did_you_mean(name, known)}; "
-                f"there are {', '.join(known)}"
+                f"there are {', '.join(known)}",
+                column=name,
             )
         index = self.names[name]
         outputs = self.declarations[index].function.outputs
