@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import unquote
@@ -61,6 +62,7 @@ _Row = tuple[float, ...]
 _Key = tuple[str, int]
 
 _CHUNK_ROWS = 20_000
+_LONGEST_SECONDS = 86_400
 _MOST_HELD = 100_000
 _ATTEMPTS_AT_ONCE = 100
 """How often a change that another writer has overtaken is tried: each time one of them wins."""
@@ -69,6 +71,9 @@ _PAGE_ROWS = 50_000
 _ATTEMPTS = 8
 _DUPLICATE_KEY = 11000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_row: Callable[[Document], _Row] = itemgetter(*FIELDS)
+"""Return the values of a bar or of an old state."""
+
 _TRANSIENT = (AutoReconnect, ConnectionFailure, WTimeoutError)
 
 
@@ -83,6 +88,11 @@ class BarStore:
     """
 
     def __init__(self, address: str, database: str = "streambt", *, timeout: float = 20.0) -> None:
+        if not 0 < timeout <= _LONGEST_SECONDS:
+            raise ConfigError(
+                f"the timeout is {timeout}; expected seconds above 0, at most {_LONGEST_SECONDS}",
+                option="--timeout",
+            )
         self._timeout = timeout
         self._shown = mask_address(address)
         self._secret = _password(address)
@@ -264,9 +274,7 @@ class BarStore:
             fresh = {key: step for key, step in steps.items() if step.base is None}
             changed = {k: s for k, s in steps.items() if s.base is not None and s.revised}
             lost = self._insert(fresh, interval, writer) | self._change(changed, interval, writer)
-            for key, step in steps.items():
-                if key not in lost:
-                    counts += step.counts
+            counts += _counts(step for key, step in steps.items() if key not in lost)
             if not lost:
                 return counts
             chains = {key: chains[key] for key in lost}
@@ -449,16 +457,16 @@ class _Step:
         """How many rows replaced an earlier one."""
         return len(self.states) - 1
 
-    @property
-    def counts(self) -> Counts:
-        """What became of the rows."""
-        accepted = self.revised + (self.base is None)
-        return Counts(
-            read=self.rows,
-            accepted=accepted,
-            duplicate=self.rows - accepted,
-            revised=self.revised,
-        )
+
+def _counts(steps: Iterable[_Step]) -> Counts:
+    """Return what became of the rows."""
+    read = added = revised = 0
+    for step in steps:
+        read += step.rows
+        added += step.base is None
+        revised += step.revised
+    accepted = added + revised
+    return Counts(read=read, accepted=accepted, duplicate=read - accepted, revised=revised)
 
 
 def _step(rows: list[_Row], stored: Document | None) -> _Step:
@@ -471,7 +479,7 @@ def _step(rows: list[_Row], stored: Document | None) -> _Step:
         states = rows[:1]
     else:
         states = [_row(stored)]
-        if rows[-1] == states[0] and {states[0], *map(_row, stored["past"])}.issuperset(rows):
+        if rows[-1] == states[0] and (len(rows) == 1 or _known(stored).issuperset(rows)):
             return _Step(stored["revision"], states, stored, len(rows))
     for row in rows:
         if row != states[-1]:
@@ -528,7 +536,3 @@ def _states(step: _Step, writer: ObjectId) -> tuple[list[Document], Document]:
     if step.stored is not None:
         states[0]["by"] = step.stored["by"]
     return states[:-1], states[-1]
-
-
-def _row(document: Document) -> _Row:
-    return tuple(document[name] for name in FIELDS)

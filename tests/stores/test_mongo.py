@@ -278,6 +278,15 @@ def test_a_refusing_server_is_a_store_error(mongod: str) -> None:
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), 1e300])
+def test_a_timeout_is_a_time(seconds: float) -> None:
+    """A number of seconds that is none is refused by name."""
+    with pytest.raises(
+        ConfigError, match=r"timeout is .*; expected seconds above 0, at most 86400"
+    ):
+        BarStore("mongodb://host", timeout=seconds)
+
+
 def test_an_address_that_is_none_is_a_config_error() -> None:
     """A malformed address is refused at once."""
     with pytest.raises(ConfigError, match="not understood"):
