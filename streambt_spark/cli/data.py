@@ -102,6 +102,7 @@ def ingest_file(store: BarStore, settings: Settings) -> Counts:
 
 def export_snapshot(store: BarStore, settings: Settings, target: str) -> Snapshot:
     """Export the stored bars of the wanted symbols and times; return the checked snapshot."""
+    from streambt_spark.core.market.bars import symbol_names
     from streambt_spark.stores import catalogue
 
     interval = interval_of(settings)
@@ -110,7 +111,7 @@ def export_snapshot(store: BarStore, settings: Settings, target: str) -> Snapsho
         store,
         target,
         interval=interval,
-        symbols=settings.data.symbols or None,
+        symbols=symbol_names(settings.data.symbols) or None,
         start=start,
         end=end,
         format=settings.export.format,

@@ -20,6 +20,7 @@ from streambt_spark.core.market.bars import (
     concat,
     interval_us,
     settle,
+    symbol_name,
 )
 from streambt_spark.core.market.faults import Reason, find_faults
 from streambt_spark.stores import cells
@@ -178,7 +179,7 @@ def check_source(
 def _batches(source: Source, interval: str, options: Options) -> Iterator[Checked]:
     """Yield a source's rows checked; raises what is wrong with them when all were read."""
     symbols = options.get("symbols")
-    wanted = None if symbols is None else [s.strip().upper() for s in symbols]
+    wanted = None if symbols is None else [symbol_name(s) for s in symbols]
     tally = Survey(interval, wanted, options.get("allow_rejected", False))
     for raw in read_source(
         source,
@@ -288,7 +289,7 @@ def _floats(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 def _symbols_of(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_], NDArray[np.bool_]]:
     encoded = column.dictionary_encode()
-    raw = [text.strip().upper() for text in encoded.dictionary.to_pylist()]
+    raw = [symbol_name(text) for text in encoded.dictionary.to_pylist()]
     blank = np.array([text == "" for text in raw] + [True])
     bad = np.array([SYMBOL.fullmatch(text) is None for text in raw] + [False])
     index = encoded.indices.fill_null(len(raw)).to_numpy(zero_copy_only=False)

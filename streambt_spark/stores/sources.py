@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 import pyarrow.dataset as ds
 
-from streambt_spark.core.market.bars import FIELDS, interval_us, symbol_names
+from streambt_spark.core.market.bars import FIELDS, PADDED_OPTION, interval_us, symbol_names
 from streambt_spark.errors import BadColumns, DataError, NoData, SourceNotFound
 from streambt_spark.stores.cells import plain
 from streambt_spark.stores.columns import match_columns
@@ -137,7 +137,8 @@ def _canonical(
 
 def _wanted(column: pa.ChunkedArray, wanted: list[str]) -> NDArray[np.bool_]:
     """Return which rows to keep: the wanted symbols, and those whose symbol cannot be told."""
-    texts = pc.utf8_upper(pc.utf8_trim_whitespace(column))
+    texts = pc.ascii_upper(pc.utf8_trim_whitespace(column))
+    texts = pc.replace_substring_regex(texts, PADDED_OPTION, r"\1\2")
     told = pc.match_substring_regex(texts, r"^[@A-Z0-9]").fill_null(False)
     keep = pc.or_(pc.is_in(texts, pa.array(wanted, pa.string())), pc.invert(told))
     return np.asarray(keep.to_numpy(), bool)

@@ -186,6 +186,24 @@ def test_symbols_select_rows_and_must_exist() -> None:
         intake(rows, interval="1m", symbols=["APL", "AAPL"])
 
 
+def test_a_padded_option_symbol_is_the_option() -> None:
+    """The 21 characters of OCC, with spaces behind the root, and the same without are one symbol;
+    other spaces inside a symbol are refused.
+    """
+    names = ["AAPL  240119C00150000", "AAPL240119C00150000 ", "aapl 240119c00150000"]
+    rows = [row(symbol=name, ts=f"2020-01-02T12:0{n}Z") for n, name in enumerate(names)]
+    rows += [row(symbol="F     240119P00012500"), row(symbol="GOOGL 240119C02000000")]
+    rows += [row(symbol="A B"), row(symbol="AAPL  240119X00150000"), row(symbol="ﬁ")]
+    result = intake(rows, interval="1m")
+    assert result.bars.symbols == (
+        "AAPL240119C00150000", "F240119P00012500", "GOOGL240119C02000000",
+    )  # fmt: skip
+    assert result.quarantine["symbol"].to_pylist() == ["A B", "AAPL  240119X00150000", "ﬁ"]
+    assert set(result.quarantine["reason"].to_pylist()) == {"bad_symbol"}
+    wanted = intake(rows, interval="1m", symbols=["F     240119P00012500", "AAPL240119C00150000"])
+    assert wanted.counts == Counts(read=5, accepted=4, rejected=1)  # the last cannot be told
+
+
 def test_a_source_without_symbols_takes_the_one_given() -> None:
     """`symbol` names the bars of a source that has no such column."""
     rows = [{k: v for k, v in row().items() if k != "symbol"}]

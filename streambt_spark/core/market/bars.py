@@ -33,7 +33,10 @@ _UNITS_US = {
 }
 
 SYMBOL = re.compile(r"^[@A-Z0-9][A-Z0-9._\-/]{0,31}$")
-"""Stock `AAPL`, crypto `@BTCUSD`, option in OCC form."""
+"""Stock `AAPL`, crypto `@BTCUSD`, option in OCC form without its spaces."""
+
+PADDED_OPTION = r"^([A-Z][A-Z0-9./]{0,5}) +(\d{6}[CP]\d{8})$"
+"""An option in the form of 21 characters, whose root is filled up with spaces."""
 
 
 def interval_us(interval: str) -> int:
@@ -57,9 +60,18 @@ def grid_us(length: int) -> int:
     return DAY_US if length % DAY_US == 0 else length
 
 
+def symbol_name(text: str) -> str:
+    """Return a symbol as the stores keep it: in capitals, an option without its spaces.
+
+    Only ASCII has capitals here: other letters would become others' names.
+    """
+    name = text.strip()
+    return re.sub(PADDED_OPTION, r"\1\2", name.upper()) if name.isascii() else name
+
+
 def symbol_names(symbols: Iterable[str]) -> tuple[str, ...]:
-    """Return symbols as the stores keep them: in capitals, in order, each once."""
-    return tuple(sorted({symbol.strip().upper() for symbol in symbols}))
+    """Return symbols as the stores keep them, in order, each once."""
+    return tuple(sorted({symbol_name(symbol) for symbol in symbols}))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
