@@ -56,8 +56,17 @@ def values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     try:
         cells: list[Any] = column.to_pylist()
     except (OverflowError, ValueError, pa.ArrowException):
-        cells = [value(cell) for cell in column]
+        cells = [value(cell) for cell in whole(column)]
     return cells
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """Return a table whose rows can be selected, which Arrow cannot do with views of bytes."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_binary_view(field.type) or pa.types.is_string_view(field.type):
+            cells = pa.array(_bytes(table.column(at)), pa.binary())
+            table = table.set_column(at, field.name, cells)
+    return table
 
 
 def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -85,9 +94,15 @@ def _valid(array: pa.Array) -> pa.Array:
         texts = array.cast(pa.string())
         texts.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        cells = [None if not cell.is_valid else bytes(cell.as_buffer()) for cell in array]
-        texts = pa.array([None if c is None else c.decode("utf-8", "replace") for c in cells])
+        cells = _bytes(array)
+        texts = pa.array(
+            [None if c is None else c.decode("utf-8", "replace") for c in cells], pa.string()
+        )
     return texts
+
+
+def _bytes(column: pa.Array | pa.ChunkedArray) -> list[bytes | None]:
+    return [bytes(cell.as_buffer()) if cell.is_valid else None for cell in column]
 
 
 def _require_known_zone(kind: pa.TimestampType, name: str, where: str) -> None:

@@ -283,7 +283,8 @@ def _floats(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         numbers = pa.nulls(len(column), pa.float64())
         readable = pa.array(np.zeros(len(column), bool))
     # + 0.0 makes a minus zero a zero: they are equal, and so must be their digests.
-    values = numbers.fill_null(np.nan).to_numpy(zero_copy_only=False) + 0.0
+    with np.errstate(invalid="ignore"):  # of a NaN that warns
+        values = numbers.fill_null(np.nan).to_numpy(zero_copy_only=False) + 0.0
     return values, np.ones(len(values), bool) if readable is None else _mask(readable)
 
 

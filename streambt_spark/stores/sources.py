@@ -18,7 +18,7 @@ import pyarrow.dataset as ds
 
 from streambt_spark.core.market.bars import FIELDS, PADDED_OPTION, interval_us, symbol_names
 from streambt_spark.errors import BadColumns, DataError, NoData, SourceNotFound
-from streambt_spark.stores.cells import plain
+from streambt_spark.stores.cells import plain, without_views
 from streambt_spark.stores.columns import match_columns
 from streambt_spark.stores.frames import frame_to_table, records_to_table
 from streambt_spark.stores.location import Location
@@ -91,6 +91,7 @@ def read_source(
     start = 1
     mapping: dict[str, str] | None = None
     for table, bad in _tables(source, where):
+        table = without_views(table)
         if mapping is None:
             mapping = match_columns(table.column_names, columns, symbol=symbol, where=where)
             _each_once([n for n in table.column_names if n in mapping.values()], where)

@@ -149,6 +149,7 @@ def _numbers(
     numbers: pa.Array, exact: pa.Array | None, tz: str, session: bool, daily: bool
 ) -> NDArray[np.int64]:
     values = numbers.to_numpy(zero_copy_only=False).astype(np.float64)
+    values[np.isnan(values)] = np.nan  # there are NaNs that warn where they are compared
     ts = _epoch(values, exact)
     ts = _floor(ts, session)
     for digits in _SPELLED:

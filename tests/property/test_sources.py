@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,70 @@ def test_no_line_of_a_file_is_lost(tmp_path_factory: Any, lines: list[bytes]) ->
     path.write_bytes(b"\n".join([b"symbol,ts,open,high,low,close,volume", good, *bad]))
     counts = intake(path, interval="1m", allow_rejected=True).counts
     assert (counts.read, counts.accepted, counts.rejected) == (len(bad) + 1, 1, len(bad))
+
+
+KINDS = st.sampled_from(
+    [pa.int8(), pa.int64(), pa.uint64(), pa.float16(), pa.float64(), pa.decimal128(38, 3),
+     pa.decimal256(70, 0), pa.bool_(), pa.null(), pa.string(), pa.large_string(), pa.string_view(),
+     pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(4), pa.date32(), pa.date64(),
+     pa.time32("s"), pa.time64("ns"), pa.duration("us"), pa.month_day_nano_interval(),
+     pa.list_(pa.int64()), pa.struct([("a", pa.int64())]), pa.map_(pa.string(), pa.int64()),
+     pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int32(), pa.timestamp("s")),
+     *(pa.timestamp(unit, tz) for unit in ("s", "ms", "us", "ns") for tz in (None, "UTC", "+09:00",
+       "America/New_York", "Nowhere"))]
+)  # fmt: skip
+
+
+@st.composite
+def columns(draw: st.DrawFn) -> pa.Array:
+    """Draw three cells of any Arrow type, of arbitrary bytes."""
+    kind = draw(KINDS)
+    if pa.types.is_dictionary(kind):
+        values = draw(arrays(kind.value_type))
+        return pa.DictionaryArray.from_arrays(pa.array([0, 2, None], kind.index_type), values)
+    return draw(arrays(kind))
+
+
+@st.composite
+def arrays(draw: st.DrawFn, kind: pa.DataType) -> pa.Array:
+    """Draw three cells of a type."""
+    is_kind = pa.types
+    if is_kind.is_nested(kind) or is_kind.is_interval(kind):
+        return pa.nulls(3, kind)
+    if is_kind.is_null(kind) or is_kind.is_boolean(kind):
+        return pa.array([None, None, None], kind)
+    if is_kind.is_string(kind):
+        texts = draw(st.lists(st.binary(max_size=9), min_size=3, max_size=3))
+        return pa.Array.from_buffers(kind, 3, pa.array(texts, pa.binary()).buffers())
+    if width := _width(kind):
+        cells = draw(st.binary(min_size=3 * width, max_size=3 * width))
+        return pa.Array.from_buffers(kind, 3, [None, pa.py_buffer(cells)])
+    texts = draw(st.lists(st.binary(max_size=9), min_size=3, max_size=3))
+    if is_kind.is_large_string(kind) or is_kind.is_string_view(kind):
+        return pa.array([text.decode("latin-1") for text in texts], kind)
+    return pa.array(texts, kind)
+
+
+def _width(kind: pa.DataType) -> int:
+    try:
+        return int(kind.bit_width) // 8
+    except ValueError:
+        return 0
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_a_table_of_any_types_is_read_or_refused(data: st.DataObject) -> None:
+    """Whatever types and bytes the columns of a table have, it gives bars or an error of ours."""
+    good = {
+        "symbol": pa.array(["A", "B", "C"]), "ts": pa.array(["2020-01-02T12:00Z"] * 3),
+        **dict.fromkeys(("open", "high", "low", "close", "volume"), pa.array([1.0, 1.0, 1.0])),
+    }  # fmt: skip
+    for name in data.draw(st.lists(st.sampled_from(sorted(good)), min_size=1, max_size=3)):
+        good[name] = data.draw(columns())
+    with suppress(DataError):
+        result = intake(pa.table(good), interval="1m", tz="UTC", allow_rejected=True)
+        assert result.counts.read == 3
 
 
 @settings(max_examples=100, deadline=None)
