@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -34,6 +35,7 @@ Source: TypeAlias = str | os.PathLike[str] | pd.DataFrame | pa.Table | list[Any]
 _BLOCK_BYTES = 16 << 20
 _BATCH_ROWS = 262_144
 _LONGEST_ROW = 200
+_LINE = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,9 +204,14 @@ def _csv(place: Location, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
     if not names:
         raise NoData(f"{where} is empty; expected a header and at least one bar")
     bad: _Bad = []
+    swallowed = 0
 
     def note(row: Any) -> str:
-        bad.append((row.number - 1, row.text[:_LONGEST_ROW]))  # the header is line 1
+        nonlocal swallowed
+        first = row.number - 1 + swallowed  # the header is line 1
+        lines = _LINE.split(row.text.rstrip("\r\n"))  # several where a quote was never closed
+        swallowed += len(lines) - 1
+        bad.extend((first + n, line[:_LONGEST_ROW]) for n, line in enumerate(lines))
         return "skip"
 
     with place.filesystem.open_input_stream(place.key, compression=compression) as file:

@@ -162,6 +162,20 @@ def test_a_row_of_the_wrong_width_is_refused_with_its_text(tmp_path: Path) -> No
     assert sorted((r["row"], r["reason"]) for r in rows) == [(2, "malformed"), (3, "bad_number")]
 
 
+def test_a_quote_that_is_never_closed_loses_no_line(tmp_path: Path) -> None:
+    """The lines that it swallows are refused one by one, and those after it keep their numbers."""
+    path = tmp_path / "bars.csv"
+    lines = [f"A,2020-01-02T12:0{n}Z,1,2,1,2,10" for n in range(10)]
+    lines[2], lines[4], lines[7] = f'"{lines[2]}', f'{lines[4]}"', "A,short"
+    lines[8] = lines[8].replace(",10", ",x")
+    path.write_text(HEADER + "\n".join(lines) + "\n")
+    result = intake(path, interval="1m", allow_rejected=True)
+    assert result.counts == Counts(read=10, accepted=5, rejected=5)
+    rows = sorted((r["row"], r["reason"]) for r in result.quarantine.to_pylist())
+    malformed = [(number, "malformed") for number in (3, 4, 5, 8)]
+    assert rows == [*malformed, (9, "bad_number")]
+
+
 def test_bytes_that_are_no_text_spoil_their_row_alone(tmp_path: Path) -> None:
     """Bad UTF-8 in a cell refuses that row."""
     path = tmp_path / "bars.csv"
