@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadMaxFiles
@@ -19,7 +18,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from streambt_spark.core.market.bars import FIELDS, Bars
 from streambt_spark.core.market.faults import FAULTS, Reason
 from streambt_spark.core.market.slices import Mark, Rows
-from streambt_spark.errors import ConfigError
+from streambt_spark.errors import ConfigError, DataError
 from streambt_spark.spark import replay as module
 from streambt_spark.spark.replay import ReplayReader, Task, replay_packs, replay_rows
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, write_snapshot
@@ -149,21 +148,6 @@ def test_batches_hold_whole_slices_and_close_with_a_heartbeat(
         *beats,
         [("end", SLICES - 1), ("heartbeat", SLICES - 1)],
     ]
-
-
-def test_rows_shuffled_inside_files_make_the_same_batches(
-    spark: SparkSession, snapshot: Snapshot, bars: Bars, tmp_path: Path
-) -> None:
-    """The order of the rows inside the files does not decide what a batch holds."""
-    shuffled = tmp_path / "shuffled"
-    copy = write_snapshot(bars_to_batches(bars), shuffled, interval="1m", format="parquet")
-    for path in shuffled.rglob("*.parquet"):
-        table = pq.read_table(path, partitioning=None)
-        order = np.random.default_rng(3).permutation(table.num_rows)
-        pq.write_table(table.take(order), path)
-    one, _ = run(replay_rows(spark, Replay(snapshot.path, slices_per_batch=7)), tmp_path / "1")
-    two, _ = run(replay_rows(spark, Replay(copy.path, slices_per_batch=7)), tmp_path / "2")
-    assert one == two
 
 
 def test_selection_by_time_and_symbol(
@@ -325,3 +309,15 @@ def test_bad_options_are_refused(options: dict[str, str], said: str) -> None:
     """A missing or impossible option is named."""
     with pytest.raises(ConfigError, match=said):
         Replay.of(options)
+
+
+def test_a_task_gives_no_row_of_a_damaged_file(tmp_path: Path, bars: Bars) -> None:
+    """What Spark's workers read is verified as everything is."""
+    write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m")
+    file = next((tmp_path / "s").rglob("*.parquet"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 4] ^= 1
+    file.write_bytes(content)
+    reader = ReplayReader(Replay(str(tmp_path / "s")))
+    with pytest.raises(DataError, match=r"part-00000\.parquet is not the file that was exported"):
+        next(reader.read(Task(0, SLICES * MINUTE)))

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from streambt_spark.core.market.bars import FIELDS
+from streambt_spark.core.market.faults import Reason, find_faults
 from streambt_spark.errors import DataError
 from streambt_spark.stores.intake import Counts, intake, survey
 from streambt_spark.stores.spacing import Spacing
@@ -88,6 +90,16 @@ def test_a_source_of_another_interval_is_refused(market: Path) -> None:
     for file, interval in (("us_daily", "1m"), ("us_minute", "1d"), ("crypto_minute", "1h")):
         with pytest.raises(DataError, match=f"apart .*, the interval given is {interval}: give"):
             survey(market / f"{file}.csv.gz", interval=interval)
+
+
+def test_streams_have_the_grid_of_files() -> None:
+    """A weekly or monthly bar may start at any midnight, and at no other time; others by length."""
+    days = np.array(["2024-01-03", "2024-01-05", "2024-01-05T12:00"], "M8[us]").astype(np.int64)
+    fields = dict.fromkeys(FIELDS, np.ones(3))
+    for interval in ("1w", "7d", "30d", "1d"):
+        assert find_faults(days, fields, interval).tolist() == [None, None, Reason.OFF_GRID]
+    stray = [None, Reason.OFF_GRID, Reason.OFF_GRID]
+    assert find_faults(days, fields, "36h").tolist() == stray
 
 
 @pytest.mark.parametrize("weekday", ["MON", "FRI"])
