@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.identity import digest_of
 from streambt_spark.core.market.instruments import Instrument
 from streambt_spark.errors import ExtraMissing
-from streambt_spark.report import ReportData, render
 from streambt_spark.spark.java import java_version
 from streambt_spark.stores.ledger import write_ledger
 
@@ -50,7 +48,7 @@ def backtest(settings: Settings) -> Result:
         if settings.run.engine == "local":
             folder.claim_ledger(settings.run.ledger)
     ran = _run(cerebro, settings, strategy, folder)
-    result = replace(ran, source=found.counts, quarantine=found.quarantine)
+    result = ran.of_source(found.counts, found.quarantine)
     if settings.run.engine == "local" and folder:
         write_ledger(settings.run.ledger or folder.ledger, result.ledger)
     write_results(folder, settings, identity, found, result)
@@ -127,12 +125,12 @@ def _write(
     address = settings.run.ledger or folder.ledger
     for name in ("fills", "orders", "equity"):
         folder.write_frame(name, getattr(result, name))
-    if result.quarantine is not None and len(result.quarantine):
-        folder.write_frame("quarantine", result.quarantine.to_pandas())
+    if len(result.quarantine):
+        folder.write_frame("quarantine", result.quarantine)
     first = next(iter(figures))
     folder.write_json("metrics.json", {"lane": first, **figures[first], "lanes": figures})
     manifest = _manifest(settings, run_id, found, result, folder.relative(address))
-    _report(folder, manifest, found, result, figures)
+    _report(folder, manifest, found, result)
     folder.write_json("manifest.json", manifest)
 
 
@@ -158,28 +156,9 @@ def _manifest(
     }
 
 
-def _report(
-    folder: Folder,
-    manifest: Mapping[str, Any],
-    found: Input,
-    result: Result,
-    figures: Figures,
-) -> None:
-    lane = result.plan.lanes[0]
-    data = ReportData(
-        strategy=Path(manifest["strategy"]).stem,
-        lane=lane.name,
-        fills=result.fills,
-        orders=result.orders,
-        equity=result.equity,
-        positions=result.positions,
-        trades=result.trades(lane),
-        metrics=figures[lane.name],
-        manifest=manifest,
-        prices=found.prices(),
-    )
+def _report(folder: Folder, manifest: Mapping[str, Any], found: Input, result: Result) -> None:
     try:
-        render(data, folder.report)
+        result.report(folder.report, manifest=manifest, prices=found.prices())
     except ExtraMissing as error:
         remark(f"no report.html: {error}")
 

@@ -11,31 +11,22 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streambt_spark.core.ledger import metrics
-from streambt_spark.core.ledger.events import DTYPES
-from streambt_spark.core.ledger.metrics import Curve, Metrics
-from streambt_spark.core.ledger.trades import Fills, match_fills
+from streambt_spark.core.ledger.metrics import Metrics
+from streambt_spark.core.ledger.summaries import Curve, summarise
+from tests.ledgers import DAY, no_fills
 
-DAY = 86_400_000_000
 CENTS = st.integers(1, 10**12)
 
 
 def measure(equity: list[int], initial: int) -> Metrics:
     """Return the metrics of one slice a day without fills."""
-    count = len(equity)
-    fills = Fills(**{name: np.empty(0, DTYPES[name]) for name in Fills.__slots__})
-    return metrics.compute(
-        Curve(
-            ts=np.arange(count, dtype=np.int64) * DAY,
-            equity=np.array(equity, np.int64),
-            exposure=np.zeros(count, np.int64),
-        ),
-        np.arange(count),
-        match_fills(fills)[0],
-        fills,
-        initial=initial,
-        periods_per_year=252,
-        calendar="XNYS",
+    days = np.arange(len(equity))
+    curve = Curve(days * DAY, days, np.array(equity, np.int64), np.zeros(len(equity), np.int64))
+    none = np.zeros(2, np.int64)
+    (summary,) = summarise(
+        np.array([initial]), curve, np.array([0, len(equity)]), no_fills(), none, 1
     )
+    return metrics.measure(summary, periods_per_year=252, calendar="XNYS")
 
 
 @settings(max_examples=300, deadline=None)

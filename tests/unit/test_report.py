@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 
 from streambt_spark.core.ledger.trades import Fills, match_fills
+from streambt_spark.engines.frames import trades_frame
 from streambt_spark.errors import ExtraMissing, OutputError
-from streambt_spark.report import ReportData, charts, page, render, text, trades_frame
+from streambt_spark.report import ReportData, charts, page, render, text
 from streambt_spark.report.series import buy_and_hold, monthly_returns, thin
 
 DAY = 86_400_000_000

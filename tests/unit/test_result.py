@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from streambt_spark.allocation import FixedSize
-from streambt_spark.engines.result import FRAMES, Result
+from streambt_spark.engines.frames import VIEWS
+from streambt_spark.engines.result import Result
 from tests.golden.table import DAY, FIRST, run
 
 BARS = {
@@ -22,11 +23,11 @@ def day(number: int) -> pd.Timestamp:
     return pd.Timestamp((FIRST + number - 1) * DAY, unit="us", tz="UTC")
 
 
-@pytest.mark.parametrize("name", FRAMES)
+@pytest.mark.parametrize("name", VIEWS)
 def test_each_view_has_its_columns(name: str) -> None:
     """In their order, with times in UTC."""
     frame = getattr(RESULT, name)
-    assert tuple(frame.columns) == FRAMES[name]
+    assert tuple(frame.columns) == VIEWS[name]
     assert str(frame["ts"].dt.tz) == "UTC"
 
 
@@ -76,7 +77,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     shuffled = RESULT.ledger.take(np.random.default_rng(1).permutation(RESULT.ledger.num_rows))
     again = Result(RESULT.plan, shuffled, RESULT.calendar)
     assert again.digest == RESULT.digest
-    for name in FRAMES:
+    for name in VIEWS:
         pd.testing.assert_frame_equal(getattr(again, name), getattr(RESULT, name))
     assert again.counts == RESULT.counts == {
         "read": 5, "accepted": 5, "duplicate": 0, "late": 0, "rejected": 0, "revised": 0,
@@ -86,7 +87,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
 def test_a_run_without_a_trade_has_all_views() -> None:
     """Empty where there is nothing, and no number where none is defined."""
     idle = run(BARS, [0] * 5, FixedSize(1), cash=1_000)
-    assert [len(getattr(idle, name)) for name in FRAMES] == [0, 0, 5, 0]
+    assert [len(getattr(idle, name)) for name in VIEWS] == [0, 0, 5, 0, 0]
     (lane,) = idle.plan.lanes
     assert len(idle.trades(lane)) == 0
     assert idle.figures(lane)["win_rate"] is None
