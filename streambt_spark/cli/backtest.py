@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,8 @@ def write_results(
 ) -> None:
     """Write all but the ledger into the folder, the manifest last, and print the figures."""
     figures = {lane.name: result.figures(lane) for lane in result.plan.lanes}
+    for note in result.notes:
+        remark(note)
     if folder:
         _write(folder, settings, run_id, found, result, figures)
     _print(folder, result, figures)
@@ -123,8 +126,10 @@ def _write(
     figures: Figures,
 ) -> None:
     address = settings.run.ledger or folder.ledger
-    for name in ("fills", "orders", "equity"):
-        folder.write_frame(name, getattr(result, name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a view lacks is remarked by write_results
+        for name in ("fills", "orders", "equity"):
+            folder.write_frame(name, getattr(result, name))
     if len(result.quarantine):
         folder.write_frame("quarantine", result.quarantine)
     first = next(iter(figures))
@@ -137,6 +142,7 @@ def _write(
 def _manifest(
     settings: Settings, run_id: str, found: Input, result: Result, ledger: str
 ) -> dict[str, Any]:
+    labels = {lane: label for lane, label in result.labels.items() if label}
     return {
         "run_id": run_id,
         "digest": result.digest,
@@ -144,6 +150,7 @@ def _manifest(
         "strategy": Path(settings.run.strategy or "").name,
         "parameters": settings.run.parameters,
         "lanes": [lane.name for lane in result.plan.lanes],
+        **({"labels": labels} if labels else {}),
         "source": found.source,
         "bars": {"rows": found.rows, "digest": found.digest or None},
         "interval": found.data.interval,
@@ -165,7 +172,7 @@ def _report(folder: Folder, manifest: Mapping[str, Any], found: Input, result: R
 
 def _print(folder: Folder | None, result: Result, figures: Figures) -> None:
     out = console()
-    out.print(metrics_table(figures))
+    out.print(metrics_table(figures, result.labels))
     out.print(f"digest {result.digest}")
     if folder is None:
         return

@@ -73,7 +73,8 @@ def equity_frame(ledger: Ledger, lanes: Sequence[Lane]) -> pd.DataFrame:
     for k, lane in enumerate(lanes):
         own = peak[rows.starts[k] : rows.starts[k + 1]]
         np.maximum.accumulate(np.maximum(own, lane.broker.cash, out=own), out=own)
-    return frame.assign(drawdown=equity / peak - 1.0)
+    frame["drawdown"] = equity / peak - 1.0
+    return frame
 
 
 def orders_frame(ledger: Ledger, lanes: Sequence[Lane]) -> pd.DataFrame:
@@ -169,14 +170,15 @@ def _read(
 
 def _frame(rows: LaneRows, lanes: Sequence[Lane]) -> pd.DataFrame:
     """Return rows with their lane's name, money in its currency's units."""
-    frame: pd.DataFrame = rows.table.to_pandas()
-    units = np.array([float(minor_of(lane)) for lane in lanes])[rows.lane]
-    for name in frame.columns.intersection(list(_MONEY)):
-        frame[name] = frame[name].astype(float) / units
-    if "order_id" in frame:
-        frame["order_id"] = frame["order_id"].astype("Int64")
-    frame.insert(0, "lane", np.array(rows.lanes, dtype=object)[rows.lane])
-    return frame
+    lane = rows.lane
+    units = np.array([float(minor_of(each)) for each in lanes])
+    columns: dict[str, object] = {"lane": np.array(rows.lanes, dtype=object)[lane]}
+    for name in rows.table.column_names:
+        column = rows.table[name].to_pandas()
+        if name in _MONEY:
+            column = column.astype(float) / units[lane]
+        columns[name] = column.astype("Int64") if name == "order_id" else column
+    return pd.DataFrame(columns, copy=False)
 
 
 def _names(lanes: Sequence[Lane]) -> list[str]:

@@ -41,34 +41,72 @@ class Ledger:
             return read_ledger(self._source)
         return self._source if isinstance(self._source, pa.Table) else self._source()
 
-    def rows(self, kinds: Sequence[str], columns: Sequence[str]) -> pa.Table:
-        """Return some columns of the events of some kinds; of a stored ledger no more is read."""
-        columns = [name for name in columns if name in LEDGER_SCHEMA.names]
-        if isinstance(self._source, str) and "table" not in self.__dict__:
-            return read_ledger(self._source, columns=columns, kinds=kinds)
-        wanted = pc.is_in(self.table["kind"], pa.array(list(kinds)))
-        return self.table.select(columns).filter(wanted)
-
     def of_lanes(
         self, lanes: Sequence[str], kinds: Sequence[str], columns: Sequence[str]
     ) -> LaneRows:
-        """Return some columns of the events of some kinds, lane after lane in the order given."""
-        table = self.rows(kinds, ("lane", "seq", *columns))
-        found = pc.index_in(table["lane"], pa.array(list(lanes), pa.string())).fill_null(-1)
-        lane, seq = found.to_numpy(), numbers(table["seq"])
-        wanted = np.flatnonzero(lane >= 0)
-        order = wanted[_order(lane[wanted], seq[wanted], len(lanes))]
-        starts = np.concatenate(([0], np.cumsum(np.bincount(lane[wanted], minlength=len(lanes)))))
-        table = table.drop_columns(["lane", "seq"])
-        if not np.array_equal(order, np.arange(len(table))):
-            table = table.take(pa.array(order))
-        return LaneRows(tuple(lanes), starts, table)
+        """Return some columns of the events of some kinds, lane after lane in the order given.
+
+        Of a stored ledger no more is read, unless all of it has been.
+        """
+        table, of = self._read(kinds, ("lane", "seq", *columns))
+        lane = of.lane.among(lanes)
+        rows = np.flatnonzero((lane >= 0) & (of.kind.among(kinds) >= 0))
+        lane = lane[rows]
+        rows = rows[_order(lane, numbers(table["seq"])[rows], len(lanes))]
+        starts = np.concatenate(([0], np.cumsum(np.bincount(lane, minlength=len(lanes)))))
+        known = [name for name in columns if name in table.column_names]
+        return LaneRows(tuple(lanes), starts, table.select(known).take(pa.array(rows)))
+
+    def _read(self, kinds: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, _Codes]:
+        """Return a table that has some columns of the events of some kinds, and may have more."""
+        if not isinstance(self._source, str) or "table" in self.__dict__:
+            return self.table, self._codes
+        stored = [n for n in ("kind", *columns) if n in LEDGER_SCHEMA.names and n != "kind"]
+        table = read_ledger(self._source, columns=["kind", *stored], kinds=kinds)
+        return table, _Codes.of(table)
+
+    @cached_property
+    def _codes(self) -> _Codes:
+        return _Codes.of(self.table)
 
     def counts(self) -> dict[str, int]:
         """Return how many rows of the stream were read, accepted, late and so on."""
-        rows = self.rows(["counts"], ("reason", "quantity"))
+        table, of = self._read(["counts"], ("lane", "reason", "quantity"))
+        rows = table.select(["reason", "quantity"]).filter(of.kind.among(["counts"]) >= 0)
         sums = rows.group_by("reason").aggregate([("quantity", "sum")]).to_pylist()
         return {row["reason"]: int(row["quantity_sum"]) for row in sums}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Texts:
+    """A column of texts as codes into its words, -1 for null."""
+
+    words: list[str]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> _Texts:
+        encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return cls(encoded.dictionary.to_pylist(), codes.astype(np.int32))
+
+    def among(self, words: Sequence[str]) -> NDArray[np.int32]:
+        """Return the texts as codes into other words, -1 for those that are none of them."""
+        places = {word: place for place, word in enumerate(words)}
+        lookup = [*(places.get(word, -1) for word in self.words), -1]
+        return np.array(lookup, np.int32)[self.codes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Codes:
+    """What every question to a ledger is about."""
+
+    lane: _Texts
+    kind: _Texts
+
+    @classmethod
+    def of(cls, table: pa.Table) -> _Codes:
+        return cls(_Texts.of(table["lane"]), _Texts.of(table["kind"]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -182,7 +182,10 @@ class Result:
     @property
     def notes(self) -> list[str]:
         """What the views do not show because lanes did not record it."""
-        return [note for name in _RECORDED if (note := self._note(name))]
+        views: dict[tuple[str, ...], list[str]] = {}
+        for view in _RECORDED:
+            views.setdefault(self._without(view), []).append(view)
+        return [_note(views[lanes], lanes, self.plan) for lanes in views if lanes]
 
     def figures(self, lane: Lane | str | None = None) -> dict[str, object]:
         """Return one lane's metrics, ready for JSON."""
@@ -220,12 +223,14 @@ class Result:
     def plot(self, lane: Lane | str | None = None) -> Any:
         """Return one lane's equity and drawdown as a Plotly figure.
 
-        Raises ExtraMissing without the `report` extra.
+        Raises ExtraMissing without the `report` extra, NoData where the lane recorded no equity.
         """
         from streambt_spark.report.charts import equity_plot
 
         chosen = self._lane(lane)
         equity = self._of_lane("equity", chosen)
+        if not len(equity):
+            raise NoData(f"there is no equity of {chosen.name} to plot; add it with record='full'")
         ts = pd.DatetimeIndex(equity["ts"])
         return equity_plot(ts, equity["equity"].to_numpy(np.float64), chosen.broker.cash)
 
@@ -239,16 +244,16 @@ class Result:
     ) -> Path:
         """Write one lane's tear sheet as an HTML file and return its path.
 
-        `manifest` and `prices` (symbol, ts, close) are what `ReportData` says, by default what the
-        result knows. Raises ExtraMissing without the `report` extra, OutputError where the file
-        cannot be written.
+        `manifest` and `prices` (symbol, ts, close) are those of `ReportData`, without a manifest
+        what the result knows. Raises ExtraMissing without the `report` extra, OutputError where the
+        file cannot be written.
         """
         from streambt_spark.report import ReportData, render
 
         chosen = self._lane(lane)
-        manifest = self._manifest() if manifest is None else manifest
-        if prices is None and self.bars is not None:
-            prices = bars_to_long(self.bars)["close"].reset_index()
+        if manifest is None:
+            manifest = self._manifest()
+            prices = self._prices() if prices is None else prices
         views = {name: self._of_lane(name, chosen) for name in _RECORDED}
         data = ReportData(
             strategy=Path(str(manifest.get("strategy") or "Strategy")).stem,
@@ -318,6 +323,9 @@ class Result:
         told = {"digest": self.digest, "interval": self.plan.interval, "counts": self.counts}
         return {**self.settings, **told}
 
+    def _prices(self) -> pd.DataFrame | None:
+        return None if self.bars is None else bars_to_long(self.bars)["close"].reset_index()
+
     def _of_lane(self, view: str, lane: Lane) -> pd.DataFrame:
         """Return a view of one lane, without making it of the others."""
         frame: pd.DataFrame = getattr(frames, f"{view}_frame")(self._ledger, [lane])
@@ -326,20 +334,23 @@ class Result:
     def _view(self, name: str) -> pd.DataFrame:
         frame: pd.DataFrame = getattr(frames, f"{name}_frame")(self._ledger, self._ordered)
         frame = frame[list(VIEWS[name])]
-        if note := self._note(name):
-            frame.attrs["note"] = note
-            warnings.warn(note, stacklevel=4)  # of whoever asked, above two properties
+        if lanes := self._without(name):
+            frame.attrs["note"] = _note([name], lanes, self.plan)
+            warnings.warn(frame.attrs["note"], stacklevel=4)  # of who asked, above two properties
         return frame
 
-    def _note(self, view: str) -> str:
-        """Return what a view lacks, or nothing."""
-        without = [x.name for x in self.plan.lanes if record_of(x) not in _RECORDED[view]]
-        if not without:
-            return ""
-        which = f"{len(without):,} of {len(self.plan.lanes):,} strategies"
-        return (
-            f"{view} are not recorded by {which}, such as {without[0]}; add it with record='full'"
-        )
+    def _without(self, view: str) -> tuple[str, ...]:
+        """Return the lanes that record no rows of a view."""
+        lanes = self.plan.lanes
+        return tuple(lane.name for lane in lanes if record_of(lane) not in _RECORDED[view])
+
+
+def _note(views: list[str], lanes: tuple[str, ...], plan: Plan) -> str:
+    """Return what lanes did not record, and the way to it."""
+    return (
+        f"{', '.join(views)} of {len(lanes):,} of {len(plan.lanes):,} strategies, such as"
+        f" {lanes[0]}, were not recorded; add them with record='full'"
+    )
 
 
 def _error_texts(errors: pd.DataFrame) -> list[str]:
