@@ -77,13 +77,6 @@ class Calendar:
         """Return the day number of the session of each bar's start in UTC microseconds."""
         return self.sessions.session_of(ts, interval_us(interval))
 
-    def session_ends(self, ts: NDArray[np.int64], interval: str) -> NDArray[np.intp]:
-        """Return the index of each session's last slice; `ts` ascends."""
-        sessions = self.session_of(ts, interval)
-        last = np.ones(len(ts), np.bool_)
-        last[:-1] = sessions[1:] != sessions[:-1]
-        return np.flatnonzero(last)
-
 
 ALWAYS = Calendar("24/7", "UTC", 365)
 NEW_YORK = Calendar("XNYS", "America/New_York", 252)

@@ -70,3 +70,36 @@ def test_scale_changes_no_ratio(equity: list[int], scale: int) -> None:
     other = measure([scale * cents for cents in equity], scale * equity[0])
     for name in ("max_drawdown", "max_drawdown_peak", "max_drawdown_periods", "total_return"):
         assert getattr(one, name) == getattr(other, name)
+
+
+def fall_of(equity: list[int]) -> tuple[object, ...]:
+    """Return the deepest fall of [initial, day 0, day 1, …], found by looking at every pair."""
+    falls = [
+        ((low - high) / high, peak, trough)
+        for peak, high in enumerate(equity)
+        if high == max(equity[: peak + 1])
+        for trough, low in enumerate(equity[peak:], peak)
+        if max(equity[peak : trough + 1]) == high
+    ]
+    depth = min(fall for fall, _, _ in falls)
+    if depth == 0:
+        return (0.0, None, None, None, 0)
+    trough = min(at for fall, _, at in falls if fall == depth)
+    # Where the peak's height was reached several times, the fall began at the last of them.
+    peak = max(start for fall, start, at in falls if (fall, at) == (depth, trough))
+    later = (at for at in range(trough, len(equity)) if equity[at] >= equity[peak])
+    recovery = next(later, None)
+    until = len(equity) - 1 if recovery is None else recovery
+    return (depth, peak, trough, recovery, until - peak)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=12))
+def test_drawdown_is_the_deepest_of_all(equity: list[int]) -> None:
+    """Of equal falls the first, from the last time at its peak, to the recovery or the end."""
+    found = measure(equity[1:], equity[0])
+    times = (found.max_drawdown_peak, found.max_drawdown_trough, found.max_drawdown_recovery)
+    depth, *places, periods = fall_of(equity)
+    expected = [None if at is None else max(0, at - 1) * DAY for at in places]
+    assert (found.max_drawdown, list(times)) == (depth, expected)
+    assert found.max_drawdown_periods == periods

@@ -144,6 +144,17 @@ def test_shows_the_run(tmp_path: Path) -> None:
     assert "All 3, the latest first." in html
 
 
+def test_shows_label_and_errors(tmp_path: Path) -> None:
+    """What tells the lane from others is among the facts, what its code raised before all else."""
+    html = written(
+        report(label={"fast": 10, HOSTILE: HOSTILE}, errors=[f"boom {HOSTILE}"]), tmp_path
+    )
+    assert "<dt>fast</dt><dd>10</dd>" in html
+    assert html.index("boom &lt;script&gt;") < html.index("Equity and drawdown")
+    assert "<script>alert(" not in html
+    assert "The strategy failed" not in written(report(), tmp_path)
+
+
 def test_shows_the_bars_of_the_manifest(tmp_path: Path) -> None:
     """The number of bars is what the run read, or of the prices where the manifest has none."""
     told = report(manifest={"bars": {"rows": 29_245, "digest": "d" * 64}}, prices=None)
