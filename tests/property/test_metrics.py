@@ -15,12 +15,14 @@ from streambt_spark.core.ledger.metrics import Metrics
 from streambt_spark.core.ledger.summaries import Curve, summarise
 from tests.ledgers import DAY, no_fills
 
+FIRST = 7
+"""The day of the first slice."""
 CENTS = st.integers(1, 10**12)
 
 
 def measure(equity: list[int], initial: int) -> Metrics:
     """Return the metrics of one slice a day without fills."""
-    days = np.arange(len(equity))
+    days = FIRST + np.arange(len(equity))
     curve = Curve(days * DAY, days, np.array(equity, np.int64), np.zeros(len(equity), np.int64))
     none = np.zeros(2, np.int64)
     (summary,) = summarise(
@@ -100,6 +102,6 @@ def test_drawdown_is_the_deepest_of_all(equity: list[int]) -> None:
     found = measure(equity[1:], equity[0])
     times = (found.max_drawdown_peak, found.max_drawdown_trough, found.max_drawdown_recovery)
     depth, *places, periods = fall_of(equity)
-    expected = [None if at is None else max(0, at - 1) * DAY for at in places]
+    expected = [None if at is None else (FIRST + max(0, at - 1)) * DAY for at in places]
     assert (found.max_drawdown, list(times)) == (depth, expected)
     assert found.max_drawdown_periods == periods

@@ -105,14 +105,14 @@ def test_finishing_twice_changes_nothing() -> None:
 
 
 def test_a_round_trip() -> None:
-    """Bought for 100 and sold for 110, 50 cents each way: 9 won, 210 traded, 3 days held."""
+    """Bought for 100 and sold for 110, fees of 50 and 20 cents: 9.30 won, 210 traded, 3 days."""
     summary, lots = open_summary(10_000), open_lots(symbols=1, room=2)
     observe_fill(summary[0], lots, 0, 0, 1, 5.0, 50, -10_050)
     assert summary["trades"][0] == 0
-    observe_fill(summary[0], lots, 3 * DAY, 0, -1, 5.0, 50, 10_950)
+    observe_fill(summary[0], lots, 3 * DAY, 0, -1, 5.0, 20, 10_980)
     sums = ("won", "lost", "traded", "commissions", "held")
-    assert [exact(summary[0], name) for name in sums] == [900, 0, 21_000, 100, 3 * DAY]
-    assert (summary["trades"][0], summary["best"][0], summary["worst"][0]) == (1, 900, 900)
+    assert [exact(summary[0], name) for name in sums] == [930, 0, 21_000, 70, 3 * DAY]
+    assert (summary["trades"][0], summary["best"][0], summary["worst"][0]) == (1, 930, 930)
 
 
 def test_text_has_every_bit() -> None:
