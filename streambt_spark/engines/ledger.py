@@ -61,8 +61,8 @@ class Ledger:
         """Return a table that has some columns of the events of some kinds, and may have more."""
         if not isinstance(self._source, str) or "table" in self.__dict__:
             return self.table, self._codes
-        stored = [n for n in ("kind", *columns) if n in LEDGER_SCHEMA.names and n != "kind"]
-        table = read_ledger(self._source, columns=["kind", *stored], kinds=kinds)
+        stored = [name for name in LEDGER_SCHEMA.names if name in {"kind", *columns}]
+        table = read_ledger(self._source, columns=stored, kinds=kinds)
         return table, _Codes.of(table)
 
     @cached_property
