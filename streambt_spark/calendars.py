@@ -65,8 +65,10 @@ class Calendar:
 
     def periods_per_year(self, interval: str) -> float:
         """Return how many returns a year has: one a session, or one a bar longer than a day."""
-        days = interval_us(interval) // DAY_US
-        return self.sessions_per_year if days <= 1 else round(_YEAR_DAYS / days)
+        days = interval_us(interval) / DAY_US
+        if days <= 1:
+            return self.sessions_per_year
+        return min(self.sessions_per_year, round(_YEAR_DAYS / days))
 
     @property
     def sessions(self) -> Sessions:

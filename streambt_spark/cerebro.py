@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,19 +88,30 @@ class Cerebro:
         symbols: Sequence[str] | None = None,
         columns: Mapping[str, str] | None = None,
         tz: str | None = None,
+        allow_rejected: bool = False,
     ) -> Handle:
         """Set the bars and return their handle: `data["close"]`.
 
         `bars` is a file (CSV, CSV.gz, Parquet), a pandas frame, a list of dicts, an Arrow table,
         Bars, a Snapshot, or the Universe of a live stream; the other arguments tell how to read a
         file, frame, list or table, see `stores.intake`. Invalid rows are in the result's
-        `quarantine`. Raises DataError for what cannot be read, BadParameter where there is data
+        `quarantine`; more than 1 % of them are warned of, more than half refused unless
+        `allow_rejected`. Raises DataError for what cannot be read, BadParameter where there is data
         already.
         """
         if self.data is not None:
             raise BadParameter("there is data already; one run reads one set of bars")
         if not isinstance(bars, Bars | Snapshot | Universe):
-            self._intake = intake(bars, interval=interval, columns=columns, tz=tz, symbols=symbols)
+            self._intake = intake(
+                bars,
+                interval=interval,
+                columns=columns,
+                tz=tz,
+                symbols=symbols,
+                allow_rejected=allow_rejected,
+            )
+            if warning := self._intake.warning():
+                warnings.warn(warning, stacklevel=2)
             bars = self._intake.bars
         self.data = bars
         return DATA

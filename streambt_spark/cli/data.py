@@ -87,21 +87,22 @@ def open_store(settings: Settings) -> Iterator[BarStore]:
 
 
 def look_at_bars(settings: Settings) -> None:
-    """Read the start of the file; raises what is wrong with it before a store is opened for it."""
-    from streambt_spark.stores.sources import read_source
+    """Look at all rows of the file; raises what is wrong before a store is opened for it."""
+    from streambt_spark.stores.intake import survey
 
-    next(read_source(bars_path(settings), **reading(settings)))
+    survey(bars_path(settings), **reading(settings))
 
 
 def ingest_file(store: BarStore, settings: Settings) -> Counts:
-    """Store the rows of the file and return what became of them."""
+    """Store the rows of a file that was looked at, and return what became of them."""
     from streambt_spark.stores.intake import check_source
 
-    return store.ingest(check_source(bars_path(settings), **reading(settings)))
+    return store.ingest(check_source(bars_path(settings), surveyed=True, **reading(settings)))
 
 
 def export_snapshot(store: BarStore, settings: Settings, target: str) -> Snapshot:
     """Export the stored bars of the wanted symbols and times; return the checked snapshot."""
+    from streambt_spark.core.market.bars import symbol_names
     from streambt_spark.stores import catalogue
 
     interval = interval_of(settings)
@@ -110,7 +111,7 @@ def export_snapshot(store: BarStore, settings: Settings, target: str) -> Snapsho
         store,
         target,
         interval=interval,
-        symbols=settings.data.symbols or None,
+        symbols=symbol_names(settings.data.symbols) or None,
         start=start,
         end=end,
         format=settings.export.format,

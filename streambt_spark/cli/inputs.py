@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from streambt_spark.cerebro import Data
-    from streambt_spark.core.market.bars import Bars
     from streambt_spark.settings import Settings
     from streambt_spark.stores.intake import Counts
 
@@ -75,6 +74,7 @@ def reading(settings: Settings) -> dict[str, Any]:
         "columns": data.columns,
         "tz": data.tz,
         "symbols": data.symbols or None,
+        "allow_rejected": data.allow_rejected,
     }
 
 
@@ -155,22 +155,6 @@ def _read_file(settings: Settings, path: str) -> Input:
     from streambt_spark.stores.intake import intake
 
     start, end = time_range(settings, interval_of(settings))
-    data = settings.data
-    read = intake(path, **reading(settings))
-    bars = _between(read.bars, start, end)
-    if not len(bars):
-        raise NoData(
-            f"{path} has no bar from {data.start or 'its start'} to {data.end or 'its end'}; "
-            f"it has {len(read.bars):,} at other times",
-            address=path,
-        )
+    read = intake(path, start=start, end=end, **reading(settings))
+    bars = read.bars
     return Input(bars, len(bars), bars.digest(), path, read.counts, read.quarantine)
-
-
-def _between(bars: Bars, start: int | None, end: int | None) -> Bars:
-    if start is None and end is None:
-        return bars
-    keep = bars.ts >= (bars.ts.min() if start is None else start)
-    if end is not None:
-        keep &= bars.ts < end
-    return bars.take(keep)

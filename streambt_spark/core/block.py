@@ -17,7 +17,7 @@ from streambt_spark.core.broker.kernel import Account
 from streambt_spark.core.indicators.evaluation import Features, evaluate, open_features
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.events import DTYPES, NULL, REASONS, Events, Kind
-from streambt_spark.core.market.bars import FAULTS
+from streambt_spark.core.market.faults import FAULTS
 from streambt_spark.core.market.slices import (
     Buffer,
     Panel,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,12 +14,22 @@ import pyarrow as pa
 
 from streambt_spark.core.market.bars import FIELDS, ContentDigest
 from streambt_spark.errors import ConfigError, NoData, SourceNotFound, StoreConflict, did_you_mean
-from streambt_spark.stores.lake import Format, Snapshot, open_snapshot, write_snapshot
+from streambt_spark.stores.claim import Holder, held
+from streambt_spark.stores.lake import (
+    Format,
+    Snapshot,
+    open_snapshot,
+    remove_leftover,
+    write_snapshot,
+)
 from streambt_spark.stores.location import Location
 from streambt_spark.stores.tables import encode, times, to_numpy
 
 if TYPE_CHECKING:
     from streambt_spark.stores.mongo import BarStore
+
+_WRITING, _WRITTEN, _READY = "writing", "written", "ready"
+"""An entry's status: its files are being written, are there, and were found to be right."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -47,8 +57,9 @@ def export(
     """Write the store's bars with start ≤ ts < end (UTC µs) as snapshot <path>/<name>/<version>.
 
     The version is the next one of the name. The snapshot is read back and compared with the
-    store, row count and content digest; only then does the catalogue name it. Raises NoData where
-    there are no such bars (nothing is written), StoreConflict where they differ.
+    store, row count and content digest; only then does the catalogue name it. What killed exports
+    of the name have left, whose processes are gone for certain (see `claim`), is removed. Raises
+    NoData where there are no such bars (nothing is written), StoreConflict where they differ.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"snapshot name {name!r} is not valid; use letters, digits, . _ and -")
@@ -56,15 +67,36 @@ def export(
         of = f" of {', '.join(sorted(symbols))}" if symbols else ""
         known = ", ".join(store.symbols(interval)) or "none"
         raise NoData(f"the store has no {interval} bars{of} in that time; it has: {known}")
-    root = Location.of(path)
-    version, place = _reserve(store, root, name)
+    _forget_dead(store, name)
+    holder = Holder.here()
+    with held(holder):
+        version, place = _reserve(store, Location.of(path), name, holder)
+        entry = {"name": name, "version": version}
+
+        def read() -> Iterator[pa.RecordBatch]:
+            return store.read(interval, symbols, start, end)
+
+        try:
+            write_snapshot(read(), place.text, interval=interval, format=format)
+            _set(store, entry, {"status": _WRITTEN})
+            snapshot = _checked(place, read, interval)
+        except BaseException:
+            store.attempt(lambda: _entries(store).delete_one(entry))
+            raise
+        values: dict[str, Any] = {**asdict(snapshot), "snapshot_version": snapshot.version}
+        del values["version"]
+        values["symbols"] = list(snapshot.symbols)
+        _set(store, entry, {**values, "status": _READY, "exported_at": datetime.now(UTC)})
+    return snapshot
+
+
+def _checked(
+    place: Location, read: Callable[[], Iterator[pa.RecordBatch]], interval: str
+) -> Snapshot:
+    """Return a written snapshot that equals what the store has; remove one that does not."""
     try:
-        write_snapshot(
-            store.read(interval, symbols, start, end), place.text, interval=interval, format=format
-        )
         snapshot = open_snapshot(place.text)
-        expected = _summary(store.read(interval, symbols, start, end), interval)
-        found = _summary(snapshot.read(), interval)
+        expected, found = _summary(read(), interval), _summary(snapshot.read(), interval)
         if expected != found or found != (snapshot.rows, snapshot.digest):
             raise StoreConflict(
                 f"snapshot {place.text} holds {found[0]} rows with digest {found[1][:12]}, the "
@@ -72,23 +104,27 @@ def export(
             )
     except BaseException:
         place.remove()
-        store.attempt(lambda: _entries(store).delete_one({"name": name, "version": version}))
         raise
-    values: dict[str, Any] = {**asdict(snapshot), "snapshot_version": snapshot.version}
-    del values["version"]
-    values["symbols"] = list(snapshot.symbols)
-    store.attempt(
-        lambda: _entries(store).update_one(
-            {"name": name, "version": version},
-            {"$set": {**values, "status": "ready", "exported_at": datetime.now(UTC)}},
-        )
-    )
     return snapshot
+
+
+def _forget_dead(store: BarStore, name: str) -> None:
+    """Remove the entries of exports whose processes are gone, and the folders that they left."""
+    query = {"name": name, "status": {"$in": [_WRITING, _WRITTEN]}}
+    for entry in store.attempt(lambda: list(_entries(store).find(query))):
+        holder = Holder.of(entry.get("holder"))
+        if holder is not None and holder.gone():
+            place = Location.of(entry["path"])
+            if entry["status"] == _WRITTEN:
+                place.remove()
+            else:
+                remove_leftover(place)
+            store.attempt(partial(_entries(store).delete_one, {"_id": entry["_id"]}))
 
 
 def entries(store: BarStore, name: str | None = None) -> list[Entry]:
     """Return the catalogue's snapshots, by name and version."""
-    query: dict[str, Any] = {"status": "ready"}
+    query: dict[str, Any] = {"status": _READY}
     if name is not None:
         query["name"] = str(name)
     order = [("name", 1), ("version", 1)]
@@ -120,7 +156,11 @@ def _entry(document: dict[str, Any]) -> Entry:
     return Entry(document["name"], document["version"], Snapshot(**values))
 
 
-def _reserve(store: BarStore, root: Location, name: str) -> tuple[int, Location]:
+def _set(store: BarStore, entry: dict[str, Any], values: dict[str, Any]) -> None:
+    store.attempt(lambda: _entries(store).update_one(entry, {"$set": values}))
+
+
+def _reserve(store: BarStore, root: Location, name: str, holder: Holder) -> tuple[int, Location]:
     """Take the next version of a name: the unique index lets one of several exporters have it."""
     from pymongo.errors import DuplicateKeyError
 
@@ -131,7 +171,8 @@ def _reserve(store: BarStore, root: Location, name: str) -> tuple[int, Location]
         on_disk = [int(n) for n in (root / name).names() if n.isdecimal()]
         version = max([newest["version"] if newest else 0, *on_disk]) + 1
         place = root / name / str(version)
-        entry = {"name": name, "version": version, "status": "writing", "path": place.text}
+        entry = {"name": name, "version": version, "status": _WRITING, "path": place.text}
+        entry["holder"] = asdict(holder)
         try:
             store.attempt(partial(_insert, store, entry))
         except DuplicateKeyError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streambt_spark.errors import ExtraMissing, OutputError, StoreError
+from streambt_spark.stores.disk import free_space, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +36,11 @@ exit "$code"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _ATTEMPTS = 3
+_NEEDED_BYTES = 65_536
+"""With less room than this the server cannot even say that it lacks some."""
+
+_SERIOUS = re.compile(r'"s":"[EF]"')
+_MESSAGE = re.compile(r'"error(?:_str)?":"([^"]+)"')
 
 
 @contextmanager
@@ -43,7 +50,7 @@ def embedded_mongod(folder: str | os.PathLike[str]) -> Iterator[str]:
     It listens on a free port of 127.0.0.1 only, and stops cleanly when the block is left or the
     process ends in any way, SIGKILL included. Raises ExtraMissing where the `embedded` extra is
     not installed, OutputError where the folder cannot be written, StoreError where the server
-    does not start.
+    does not start, or stops by itself and so makes an operation fail.
     """
     home = Path(folder).absolute()
     try:
@@ -54,6 +61,7 @@ def embedded_mongod(folder: str | os.PathLike[str]) -> Iterator[str]:
             f"cannot write {home}: {error.strerror}; choose another folder"
         ) from error
     log = home / "mongod.log"
+    told = log.stat().st_size if log.exists() else 0
     for attempt in range(_ATTEMPTS):
         port = free_port()
         command = [
@@ -63,11 +71,16 @@ def embedded_mongod(folder: str | os.PathLike[str]) -> Iterator[str]:
         ]  # fmt: skip
         with guarded(command) as server:
             if _ready(server, port):
-                yield f"mongodb://127.0.0.1:{port}"
+                try:
+                    yield f"mongodb://127.0.0.1:{port}"
+                except StoreError as error:
+                    if server.poll() is None:
+                        raise
+                    raise _stopped(home, log, told, "stopped") from error
                 return
-        if "Address already in use" not in _tail(log) or attempt == _ATTEMPTS - 1:
+        if "Address already in use" not in _since(log, told) or attempt == _ATTEMPTS - 1:
             break
-    raise StoreError(f"mongod did not start in {home}; see {log}: {_tail(log)[-300:]}")
+    raise _stopped(home, log, told, "did not start")
 
 
 @contextmanager
@@ -165,5 +178,23 @@ def _mongod(home: Path) -> Path:
     return found
 
 
-def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-4000:] if log.exists() else "no log"
+def _stopped(home: Path, log: Path, told: int, how: str) -> StoreError:
+    """Return why the server is not there, from what its log says beyond `told` bytes."""
+    said = _since(log, told)
+    if is_full(said) or shutil.disk_usage(home).free < _NEEDED_BYTES:
+        return StoreError(
+            f"the disk of {home} is full ({free_space(home)}) and the private MongoDB {how}; free "
+            f"some space, or choose another --mongo-folder; what was stored is kept; see {log}"
+        )
+    last = next((line for line in reversed(said.splitlines()) if _SERIOUS.search(line)), "")
+    reason = f": {found[1]}" if (found := _MESSAGE.search(last)) else ""
+    return StoreError(f"the private MongoDB in {home} {how}; see {log}{reason}")
+
+
+def _since(log: Path, told: int) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(told)
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from streambt_spark.core.market.bars import (
+    DAY_US,
     FIELDS,
     SYMBOL,
     Bars,
-    Reason,
     compact,
     concat,
-    find_faults,
     interval_us,
     settle,
+    symbol_name,
 )
-from streambt_spark.errors import BadTime, NoData, did_you_mean
+from streambt_spark.core.market.faults import Reason, find_faults
+from streambt_spark.stores import cells
+from streambt_spark.stores.cells import whole
 from streambt_spark.stores.sources import RawBatch, Source, read_source
+from streambt_spark.stores.survey import Survey, rejected_share
 from streambt_spark.stores.tables import TIMESTAMP, encode
 from streambt_spark.stores.times import NAT, parse_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Unpack
 
     from numpy.typing import NDArray
 
@@ -45,6 +50,8 @@ QUARANTINE_SCHEMA = pa.schema(
 _MISSING = pa.array(["", "null", "none", "na", "n/a"])
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:nan|inf|infinity)$"
 _LONGEST_TEXT = 2_000
+LOUD = 0.01
+"""A share of rejected rows above which they are warned of: one bad row of many is no news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,8 @@ class Checked:
     """A batch after validation: valid bars in order of arrival, which may repeat, and the rest.
 
     `where` names the source and `row` the numbers of the bars' rows in it; `bars` is a Bars but for
-    its promise that no (symbol, ts) occurs twice; `timed` tells whether any time could be read.
+    its promise that no (symbol, ts) occurs twice; `timed` tells whether any time could be read,
+    `outside` how many rows were of another time than was wanted.
     """
 
     where: str
@@ -81,6 +89,7 @@ class Checked:
     row: NDArray[np.int64]
     quarantine: pa.Table
     timed: bool
+    outside: int = 0
 
     @property
     def read(self) -> int:
@@ -96,27 +105,38 @@ class Intake:
     quarantine: pa.Table
     counts: Counts
 
+    def warning(self) -> str:
+        """Return what is to be said of the rejected rows; empty where they are at most 1 %."""
+        counts = self.counts
+        if counts.rejected <= LOUD * counts.read:
+            return ""
+        reasons = Counter(self.quarantine["reason"].to_pylist()).most_common()
+        found = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
+        return f"{rejected_share(counts.rejected, counts.read)} were rejected: {found}"
 
-def intake(
-    source: Source,
-    *,
-    interval: str,
-    columns: Mapping[str, str] | None = None,
-    tz: str | None = None,
-    symbol: str | None = None,
-    symbols: Iterable[str] | None = None,
-) -> Intake:
-    """Read a source whole; the arguments and errors are those of `check_source`.
+
+class Options(TypedDict, total=False):
+    """How a source is read; see `read_source` for the first four."""
+
+    columns: Mapping[str, str] | None
+    tz: str | None
+    symbol: str | None
+    symbols: Iterable[str] | None
+    start: int | None
+    """Rows before this time (UTC µs) are not read, like those of symbols that are not wanted."""
+    end: int | None
+    """Nor are rows from this time on."""
+    allow_rejected: bool
+    """Whether more than half of the rows may be rejected."""
+
+
+def intake(source: Source, *, interval: str, **options: Unpack[Options]) -> Intake:
+    """Read a source whole; the options and errors are those of `survey`.
 
     A row repeated exactly is a duplicate. Other values for the same symbol and time are a
     revision: the later row wins.
     """
-    wanted = None if symbols is None else list(symbols)
-    batches = list(
-        check_source(
-            source, interval=interval, columns=columns, tz=tz, symbol=symbol, symbols=wanted
-        )
-    )
+    batches = list(_batches(source, interval, options))
     arrived = concat([checked.bars for checked in batches])
     bars, duplicate, revised = settle(arrived)
     quarantine = pa.concat_tables([checked.quarantine for checked in batches])
@@ -130,52 +150,67 @@ def intake(
     return Intake(bars, quarantine, counts)
 
 
+def survey(source: Source, *, interval: str, **options: Unpack[Options]) -> None:
+    """Look at all rows of a source, and raise what is wrong with it as a whole.
+
+    Raises the errors of `read_source`, BadTime where not one time could be understood, NoData where
+    no row is a valid bar or one of `symbols` has none, DataError where the bars are not as far
+    apart as the interval says (see `Spacing`) and where more than half of the rows are rejected.
+    """
+    for _ in _batches(source, interval, options):
+        pass
+
+
 def check_source(
-    source: Source,
-    *,
-    interval: str,
-    columns: Mapping[str, str] | None = None,
-    tz: str | None = None,
-    symbol: str | None = None,
-    symbols: Iterable[str] | None = None,
+    source: Source, *, interval: str, surveyed: bool = False, **options: Unpack[Options]
 ) -> Iterator[Checked]:
     """Yield a source's rows checked, a bounded number at a time.
 
-    See `read_source` for the arguments. Raises its errors, and, when all rows were read, BadTime
-    where not one time could be understood and NoData where no row is a valid bar or one of
-    `symbols` has none.
+    The source is surveyed first, so that nothing of one that is refused comes; with `surveyed` that
+    was done before. Raises the errors of `survey`.
     """
-    wanted = None if symbols is None else [s.strip().upper() for s in symbols]
-    read, valid, timed, where = 0, 0, False, ""
-    reasons: dict[str, int] = {}
-    seen: set[str] = set()
-    example = step = ""
+    if options.get("symbols") is not None:
+        options["symbols"] = list(options["symbols"] or ())
+    if not surveyed:
+        survey(source, interval=interval, **options)
+    yield from _batches(source, interval, options)
+
+
+def _batches(source: Source, interval: str, options: Options) -> Iterator[Checked]:
+    """Yield a source's rows checked; raises what is wrong with them when all were read."""
+    symbols = options.get("symbols")
+    wanted = None if symbols is None else [symbol_name(s) for s in symbols]
+    tally = Survey(interval, wanted, options.get("allow_rejected", False))
     for raw in read_source(
-        source, interval=interval, columns=columns, tz=tz, symbol=symbol, symbols=wanted
+        source,
+        interval=interval,
+        columns=options.get("columns"),
+        tz=options.get("tz"),
+        symbol=options.get("symbol"),
+        symbols=wanted,
     ):
-        checked = check(raw)
-        where = raw.where
-        read += checked.read
-        valid += len(checked.bars)
-        timed = timed or checked.timed
-        seen.update(checked.bars.symbols)
-        for item in pc.value_counts(checked.quarantine["reason"]).to_pylist():
-            reasons[item["values"]] = reasons.get(item["values"], 0) + item["counts"]
-        example = example or _first_time(raw)
-        step = step or _off_grid(checked)
+        checked = check(raw, options.get("start"), options.get("end"))
+        tally.add(raw, checked)
         yield checked
-    _verdict(where, read, valid, timed, reasons, example, step or "check the file", wanted, seen)
+    tally.judge()
 
 
-def check(raw: RawBatch) -> Checked:
-    """Sort a batch's rows into valid bars and refused rows; never raises for what a row holds."""
+def check(raw: RawBatch, start: int | None = None, end: int | None = None) -> Checked:
+    """Sort a batch's rows into valid bars and refused rows; never raises for what a row holds.
+
+    Rows with a time outside start ≤ ts < end (UTC µs) are left out.
+    """
+    daily = interval_us(raw.interval) % DAY_US == 0
+    time = whole(raw.columns["time"])
+    ts = parse_times(time, raw.tz, session=raw.session, daily=daily)
+    inside = _inside(ts, start, end)
+    outside = len(ts) - int(np.count_nonzero(inside))
+    if outside:
+        raw, ts, time = raw.where_rows(inside), ts[inside], time.filter(pa.array(inside))
     n = raw.columns.num_rows
     reasons = np.full(n, None, dtype=object)
     values, missing, unreadable = _numbers_of(raw.columns)
-    symbol, no_symbol, bad_symbol = _symbols_of(_one(raw.columns["symbol"]))
-    daily = interval_us(raw.interval) % 86_400_000_000 == 0
-    time = _one(raw.columns["time"])
-    ts = parse_times(time, raw.tz, session=raw.session, daily=daily)
+    symbol, no_symbol, bad_symbol = _symbols_of(whole(raw.columns["symbol"]))
     no_time = _blank(time)
     code, universe = encode(symbol)
     faults = find_faults(ts, values, raw.interval)
@@ -193,55 +228,19 @@ def check(raw: RawBatch) -> Checked:
     refused = _quarantine(raw, symbol, ts, reasons, bad)
     if bad.any():
         bars = compact(bars.take(good))
-    return Checked(raw.where, bars, raw.row[good], refused, bool((ts != NAT).any()))
+    timed = bool((ts != NAT).any())
+    return Checked(raw.where, bars, raw.row[good], refused, timed, outside)
 
 
-def _verdict(
-    where: str,
-    read: int,
-    valid: int,
-    timed: bool,
-    reasons: Mapping[str, int],
-    example: str,
-    step: str,
-    wanted: list[str] | None,
-    seen: set[str],
-) -> None:
-    if read and not timed and reasons.get(Reason.BAD_TIME):
-        raise BadTime(
-            f"{where}: not one of {read} times can be read, the first is {example!r}; expected "
-            "ISO 8601 such as 2024-01-31T09:30:00Z, a date, or seconds since 1970"
-        )
-    if not valid:
-        found = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "no rows"
-        of = f" of {', '.join(wanted)}" if wanted else ""
-        raise NoData(f"{where} has no valid bar{of} (of {read} rows: {found}); {step}")
-    absent = [name for name in wanted or () if name not in seen]
-    if absent:
-        hint = did_you_mean(absent[0], seen)
-        raise NoData(f"{where} has no bar of {', '.join(absent)}{hint}; it has {sorted(seen)}")
-
-
-def _off_grid(checked: Checked) -> str:
-    """Return what to do about the first time off the interval's grid; empty where there is none."""
-    refused = checked.quarantine
-    times = refused.filter(pc.equal(refused["reason"], str(Reason.OFF_GRID)))["ts"]
-    if not len(times):
-        return ""
-    first = np.datetime64(times[0].cast(pa.int64()).as_py(), "us")
-    found = np.datetime_as_string(first, unit="auto")
-    return (
-        f"times must be multiples of the interval {checked.bars.interval} from 1970-01-01T00:00Z, "
-        f"found {found}Z: give a shorter --interval, such as 30m for hourly "
-        "bars from 09:30, or bars on the grid"
-    )
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+def _inside(ts: NDArray[np.int64], start: int | None, end: int | None) -> NDArray[np.bool_]:
+    """Return the rows to read: those in the range, and those whose time cannot be told."""
+    inside: NDArray[np.bool_] = np.ones(len(ts), bool)
+    if start is not None:
+        inside &= ts >= start
+    if end is not None:
+        inside &= ts < end
+    inside |= ts == NAT
+    return inside
 
 
 def _mask(array: pa.Array) -> NDArray[np.bool_]:
@@ -250,8 +249,8 @@ def _mask(array: pa.Array) -> NDArray[np.bool_]:
 
 def _blank(column: pa.Array) -> NDArray[np.bool_]:
     blank = np.asarray(column.is_null().to_numpy(zero_copy_only=False), bool)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        text = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string())))
+    if pa.types.is_string(column.type):
+        text = pc.utf8_lower(pc.utf8_trim_whitespace(column))
         blank |= _mask(pc.is_in(text, _MISSING))
     return blank
 
@@ -263,7 +262,7 @@ def _numbers_of(
     unreadable = np.zeros(table.num_rows, bool)
     values = {}
     for name in FIELDS:
-        column = _one(table[name])
+        column = whole(table[name])
         blank = _blank(column)
         values[name], readable = _floats(column)
         missing |= blank
@@ -275,8 +274,8 @@ def _floats(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         numbers, readable = column.cast(pa.float64(), safe=False), None
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    elif pa.types.is_string(kind):
+        texts = pc.utf8_trim_whitespace(column)
         readable = pc.match_substring_regex(texts, _NUMBER).fill_null(False)
         texts = pc.if_else(readable, texts, pa.scalar(None, pa.string()))
         numbers = pc.utf8_ltrim(texts, "+").cast(pa.float64())
@@ -289,21 +288,13 @@ def _floats(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 
 def _symbols_of(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_], NDArray[np.bool_]]:
-    if not pa.types.is_string(column.type):
-        column = column.cast(pa.string())
     encoded = column.dictionary_encode()
-    raw = [text.strip().upper() for text in encoded.dictionary.to_pylist()]
+    raw = [symbol_name(text) for text in encoded.dictionary.to_pylist()]
     blank = np.array([text == "" for text in raw] + [True])
     bad = np.array([SYMBOL.fullmatch(text) is None for text in raw] + [False])
     index = encoded.indices.fill_null(len(raw)).to_numpy(zero_copy_only=False)
     names = pa.array([*raw, ""], pa.string())
     return names.take(pa.array(index)), blank[index], bad[index] & ~blank[index]
-
-
-def _first_time(raw: RawBatch) -> str:
-    if not raw.columns.num_rows:
-        return ""
-    return str(raw.columns["time"][0].as_py())[:60]
 
 
 def _quarantine(
@@ -317,7 +308,7 @@ def _quarantine(
     times = [None if ts[i] == NAT else int(ts[i]) for i in at]
     names = symbol.take(pa.array(at)).to_pylist()
     lost = raw.malformed
-    texts = [_text(row) for row in raw.original.take(pa.array(at)).to_pylist()] if len(at) else []
+    texts = _texts(raw.original.take(pa.array(at))) if len(at) else []
     columns = [
         pa.array([*raw.row[at].tolist(), *(number for number, _ in lost)], pa.int64()),
         pa.array([*(s or None for s in names), *(None for _ in lost)], pa.string()),
@@ -328,5 +319,10 @@ def _quarantine(
     return pa.Table.from_arrays(columns, schema=QUARANTINE_SCHEMA)
 
 
-def _text(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, default=str)[:_LONGEST_TEXT]
+def _texts(rows: pa.Table) -> list[str]:
+    """Return rows as JSON, cut where they are very long."""
+    columns = [cells.values(column) for column in rows.columns]
+    return [
+        json.dumps(dict(zip(rows.column_names, row, strict=True)), default=str)[:_LONGEST_TEXT]
+        for row in zip(*columns, strict=True)
+    ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import unquote
@@ -60,10 +62,18 @@ _Row = tuple[float, ...]
 _Key = tuple[str, int]
 
 _CHUNK_ROWS = 20_000
+_LONGEST_SECONDS = 86_400
+_MOST_HELD = 100_000
+_ATTEMPTS_AT_ONCE = 100
+"""How often a change that another writer has overtaken is tried: each time one of them wins."""
+
 _PAGE_ROWS = 50_000
 _ATTEMPTS = 8
 _DUPLICATE_KEY = 11000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_row: Callable[[Document], _Row] = itemgetter(*FIELDS)
+"""Return the values of a bar or of an old state."""
+
 _TRANSIENT = (AutoReconnect, ConnectionFailure, WTimeoutError)
 
 
@@ -71,12 +81,18 @@ class BarStore:
     """Bars in a MongoDB database; a context manager.
 
     `timeout` bounds, in seconds, how long an operation is tried again before StoreUnavailable.
-    Collections: `bars` (one document for each symbol, interval and ts), `bar_revisions` (what a
-    bar was before), `quarantine` (refused rows) and `snapshots` (the catalogue). Times are int64
-    UTC microseconds, beside a date for the eye, which MongoDB keeps to the millisecond.
+    Collections: `bars` (one document for each symbol, interval and ts, with what it was before in
+    `past`, so that a revision is one change of one document), `quarantine` (refused rows) and
+    `snapshots` (the catalogue). Times are int64 UTC microseconds, beside a date for the eye, which
+    MongoDB keeps to the millisecond.
     """
 
     def __init__(self, address: str, database: str = "streambt", *, timeout: float = 20.0) -> None:
+        if not 0 < timeout <= _LONGEST_SECONDS:
+            raise ConfigError(
+                f"the timeout is {timeout}; expected seconds above 0, at most {_LONGEST_SECONDS}",
+                option="--timeout",
+            )
         self._timeout = timeout
         self._shown = mask_address(address)
         self._secret = _password(address)
@@ -148,7 +164,8 @@ class BarStore:
         """Store checked rows and return what became of them; memory stays bounded.
 
         A bar that is stored already is a duplicate; one with other values becomes the current
-        revision, after the old one is kept. Doing it again after a crash ends in the same store.
+        revision, and the old one is kept with it. Several may ingest at once. Doing it again after
+        a crash ends in the same store.
         """
         from streambt_spark.stores.intake import Intake
 
@@ -156,11 +173,18 @@ class BarStore:
             row = np.arange(1, len(source.bars) + 1)
             source = [Checked("", source.bars, row, source.quarantine, True)]
         counts = Counts()
+        held: dict[_Key, list[_Row]] = {}
+        interval = ""
         for checked in source:
+            interval = checked.bars.interval
             for start in range(0, len(checked.bars), _CHUNK_ROWS):
-                counts += self._ingest_bars(checked.bars.take(slice(start, start + _CHUNK_ROWS)))
+                chains = _chains(checked.bars.take(slice(start, start + _CHUNK_ROWS)))
+                counts += self._take_in(chains, interval, held)
             counts += self._ingest_quarantine(checked)
-        return counts
+            if len(held) > _MOST_HELD:
+                counts += self._take_in(held, interval, None)
+                held = {}
+        return counts + self._take_in(held, interval, None) if held else counts
 
     def count(
         self,
@@ -213,9 +237,10 @@ class BarStore:
 
     def revisions(self, symbol: str, interval: str, ts: int) -> list[Document]:
         """Return what a bar (ts in UTC µs) was before, oldest first, with revision numbers."""
-        query = {"symbol": _symbol(symbol), "interval": interval, "ts": int(ts)}
-        old = self.collection("bar_revisions")
-        return self.attempt(lambda: list(old.find(query, {"_id": 0}).sort("revision", ASCENDING)))
+        key = {"symbol": _symbol(symbol), "interval": interval, "ts": int(ts)}
+        bar = self.attempt(lambda: self.collection("bars").find_one(key))
+        names = ("revision", *FIELDS)
+        return [{**key, **{n: old[n] for n in names}} for old in (bar or {}).get("past", ())]
 
     def _page(self, query: Document, projection: Document) -> list[Document]:
         cursor = self.collection("bars").find(query, projection)
@@ -224,36 +249,66 @@ class BarStore:
     def _make_indexes(self) -> None:
         key = [("symbol", 1), ("interval", 1), ("ts", 1)]
         order = [("interval", 1), ("ts", 1), ("symbol", 1)]
-        bars, old = self.collection("bars"), self.collection("bar_revisions")
+        bars = self.collection("bars")
         version = [("name", 1), ("version", 1)]
         catalogue = self.collection("snapshots")
         self.attempt(lambda: bars.create_index(key, unique=True, name="natural_key"))
         self.attempt(lambda: bars.create_index(order, name="time_order"))
-        self.attempt(
-            lambda: old.create_index([*key, ("revision", 1)], unique=True, name="natural_key")
-        )
         self.attempt(lambda: catalogue.create_index(version, unique=True, name="natural_key"))
 
-    def _ingest_bars(self, bars: Bars) -> Counts:
-        chains = _chains(bars)
-        stored = self._stored(chains, bars.interval)
-        fresh = {k: rows[0] for k, rows in chains.items() if len(rows) == 1 and k not in stored}
-        lost = self._insert(fresh, bars.interval)
-        added = len(fresh) - len(lost)
-        rest = {key: rows for key, rows in chains.items() if key in lost or key not in fresh}
-        stored |= self._stored(lost, bars.interval)
-        return Counts(read=added, accepted=added) + self._revise(rest, stored, bars.interval)
+    def _take_in(
+        self,
+        chains: Mapping[_Key, list[_Row]],
+        interval: str,
+        held: dict[_Key, list[_Row]] | None,
+    ) -> Counts:
+        """Store the rows of each key, in order; what may be an old state again is `held` back."""
+        counts = Counts()
+        writer = ObjectId()
+        for _ in range(_ATTEMPTS_AT_ONCE):
+            stored = self._stored(chains, interval)
+            if held is not None:
+                chains = _hold_back(chains, stored, held)
+                held = None
+            steps = {key: _step(rows, stored.get(key)) for key, rows in chains.items()}
+            fresh = {key: step for key, step in steps.items() if step.base is None}
+            changed = {k: s for k, s in steps.items() if s.base is not None and s.revised}
+            lost = self._insert(fresh, interval, writer) | self._change(changed, interval, writer)
+            counts += _counts(step for key, step in steps.items() if key not in lost)
+            if not lost:
+                return counts
+            chains = {key: chains[key] for key in lost}
+        symbol, ts = next(iter(chains))
+        raise StoreConflict(
+            f"other writers changed {len(chains)} of the same bars all the time, the first is "
+            f"{symbol} at {ts} µs; ingest again"
+        )
 
-    def _insert(self, rows: Mapping[_Key, _Row], interval: str) -> set[_Key]:
+    def _insert(self, steps: Mapping[_Key, _Step], interval: str, writer: ObjectId) -> set[_Key]:
         """Insert new bars and return the keys that another writer has taken meanwhile."""
-        documents = [
-            {"_id": ObjectId(), **_document(key, interval, row, 0)} for key, row in rows.items()
-        ]
+        documents = [_document(key, interval, step, writer) for key, step in steps.items()]
         clashes = [documents[at] for at in self._bulk("bars", [InsertOne(d) for d in documents])]
-        ours = {(d["symbol"], d["ts"]): d["_id"] for d in clashes}
         # After a lost reply the second attempt meets what the first one wrote: those are ours.
-        stored = self._stored(ours, interval)
-        return {key for key, identity in ours.items() if stored[key]["_id"] != identity}
+        return self._others({(d["symbol"], d["ts"]) for d in clashes}, interval, writer)
+
+    def _change(self, steps: Mapping[_Key, _Step], interval: str, writer: ObjectId) -> set[_Key]:
+        """Revise stored bars and return the keys that another writer has revised meanwhile."""
+        updates = []
+        for (symbol, ts), step in steps.items():
+            match = {"symbol": symbol, "interval": interval, "ts": ts, "revision": step.base}
+            old, new = _states(step, writer)
+            updates.append(UpdateOne(match, {"$set": new, "$push": {"past": {"$each": old}}}))
+        self._bulk("bars", updates)
+        return self._others(steps.keys(), interval, writer)
+
+    def _others(self, keys: Collection[_Key], interval: str, writer: ObjectId) -> set[_Key]:
+        """Return which of the bars a writer has not written."""
+        stored = self._stored(keys, interval)
+        return {
+            key
+            for key in keys
+            if all(state.get("by") != writer for state in (stored[key], *stored[key]["past"]))
+        }
 
     def _stored(self, keys: Collection[_Key], interval: str) -> dict[_Key, Document]:
         """Return the stored bars of these keys."""
@@ -272,78 +327,6 @@ class BarStore:
         found = self.attempt(lambda: list(bars.find(query)))
         wanted = keys if isinstance(keys, dict | set) else set(keys)
         return {key: d for d in found if (key := (d["symbol"], d["ts"])) in wanted}
-
-    def _revise(
-        self, chains: Mapping[_Key, list[_Row]], stored: Mapping[_Key, Document], interval: str
-    ) -> Counts:
-        old: list[Document] = []
-        new: list[tuple[int | None, Document]] = []
-        counts = Counts()
-        past = self._past(
-            {
-                key: stored[key]["revision"]
-                for key, rows in chains.items()
-                if len(set(rows)) > 1 and key in stored and _row(stored[key]) == rows[-1]
-            },
-            interval,
-        )
-        for key, rows in chains.items():
-            current = stored.get(key)
-            history, revised = _history(key, interval, rows, current, past.get(key, ()))
-            base = None if current is None else int(current["revision"])
-            if history and history[-1] is not current:
-                new.append((base, history.pop()))
-                old.extend(history)
-            accepted = revised + (current is None)
-            counts += Counts(
-                read=len(rows), accepted=accepted, duplicate=len(rows) - accepted, revised=revised
-            )
-        self._keep(old)
-        self._replace(new)
-        self._verify([document for _, document in new], interval)
-        return counts
-
-    def _past(self, current: Mapping[_Key, int], interval: str) -> dict[_Key, list[_Row]]:
-        """Return what bars were before their current revisions."""
-        if not current:
-            return {}
-        query = _query(interval, {symbol for symbol, _ in current}, None, None)
-        query["ts"] = {"$in": sorted({ts for _, ts in current})}
-        old = self.collection("bar_revisions")
-        past: dict[_Key, list[_Row]] = {}
-        for document in self.attempt(lambda: list(old.find(query))):
-            key = (document["symbol"], document["ts"])
-            # A crash leaves later ones, which the same ingest has yet to complete.
-            if document["revision"] < current.get(key, 0):
-                past.setdefault(key, []).append(_row(document))
-        return past
-
-    def _keep(self, documents: Collection[Document]) -> None:
-        names = ("symbol", "interval", "ts", "revision")
-        updates = []
-        for document in documents:
-            values = {name: value for name, value in document.items() if name != "_id"}
-            key = {name: values.pop(name) for name in names}
-            updates.append(UpdateOne(key, {"$setOnInsert": values}, upsert=True))
-        self._bulk("bar_revisions", updates)
-
-    def _replace(self, changes: Collection[tuple[int | None, Document]]) -> None:
-        updates = []
-        for base, document in changes:
-            key = {name: document[name] for name in ("symbol", "interval", "ts")}
-            values = {name: value for name, value in document.items() if name not in key}
-            match = {**key, "revision": values["revision"] if base is None else base}
-            updates.append(UpdateOne(match, {"$set": values}, upsert=base is None))
-        self._bulk("bars", updates)
-
-    def _verify(self, documents: Collection[Document], interval: str) -> None:
-        written = {(d["symbol"], d["ts"]): _row(d) for d in documents}
-        stored = self._stored(written, interval)
-        if other := [key for key, row in written.items() if _row(stored[key]) != row]:
-            raise StoreConflict(
-                f"another writer changed {len(other)} of the same bars meanwhile, the first is "
-                f"{other[0][0]} at {other[0][1]} µs; ingest again"
-            )
 
     def _ingest_quarantine(self, checked: Checked) -> Counts:
         rows = checked.quarantine.select(["row", "symbol", "reason", "raw"]).to_pylist()
@@ -457,38 +440,99 @@ def _chains(bars: Bars) -> dict[_Key, list[_Row]]:
     return chains
 
 
-def _document(key: _Key, interval: str, row: _Row, revision: int) -> Document:
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What rows of one key do to its bar: `states` are its values from the stored ones on.
+
+    `base` is the stored revision, None where there is no bar; `rows` is how many rows there were.
+    """
+
+    base: int | None
+    states: list[_Row]
+    stored: Document | None
+    rows: int
+
+    @property
+    def revised(self) -> int:
+        """How many rows replaced an earlier one."""
+        return len(self.states) - 1
+
+
+def _counts(steps: Iterable[_Step]) -> Counts:
+    """Return what became of the rows."""
+    read = added = revised = 0
+    for step in steps:
+        read += step.rows
+        added += step.base is None
+        revised += step.revised
+    accepted = added + revised
+    return Counts(read=read, accepted=accepted, duplicate=read - accepted, revised=revised)
+
+
+def _step(rows: list[_Row], stored: Document | None) -> _Step:
+    """Return what rows in order of arrival make of a stored bar.
+
+    Where the last of them is what is stored, and it or the past has the others, all of them were
+    seen before.
+    """
+    if stored is None:
+        states = rows[:1]
+    else:
+        states = [_row(stored)]
+        if rows[-1] == states[0] and (len(rows) == 1 or _known(stored).issuperset(rows)):
+            return _Step(stored["revision"], states, stored, len(rows))
+    for row in rows:
+        if row != states[-1]:
+            states.append(row)
+    return _Step(None if stored is None else stored["revision"], states, stored, len(rows))
+
+
+def _hold_back(
+    chains: Mapping[_Key, list[_Row]],
+    stored: Mapping[_Key, Document],
+    held: dict[_Key, list[_Row]],
+) -> dict[_Key, list[_Row]]:
+    """Move to `held` the rows whose meaning the rest of the source decides; return the others.
+
+    They are old states of their bar. Alone they restore it; but where the source comes back to the
+    current state later, they are its history, which was taken in before.
+    """
+    rest = {}
+    for key, rows in chains.items():
+        bar = stored.get(key)
+        if key in held:
+            held[key].extend(rows)
+        elif bar is not None and rows[-1] != _row(bar) and _known(bar).issuperset(rows):
+            held[key] = list(rows)
+        else:
+            rest[key] = rows
+    return rest
+
+
+def _known(bar: Document) -> set[_Row]:
+    return {_row(bar), *map(_row, bar["past"])}
+
+
+def _document(key: _Key, interval: str, step: _Step, writer: ObjectId) -> Document:
     symbol, ts = key
+    old, new = _states(step, writer)
     return {
         "symbol": symbol,
         "interval": interval,
         "ts": ts,
         "at": _EPOCH + timedelta(microseconds=ts),
-        **dict(zip(FIELDS, row, strict=True)),
-        "revision": revision,
+        **new,
+        "past": old,
     }
 
 
-def _history(
-    key: _Key, interval: str, rows: list[_Row], current: Document | None, past: Iterable[_Row]
-) -> tuple[list[Document], int]:
-    """Return a bar's states from the stored one on, the last being the new one; and revisions.
-
-    Where the last of the rows is what is stored, and it or the past has the others, all of them
-    were seen before.
-    """
-    states = [] if current is None else [current]
-    if current is not None and _row(current) == rows[-1] and {rows[-1], *past}.issuperset(rows):
-        return states, 0
-    revised = 0
-    for row in rows:
-        if states and _row(states[-1]) == row:
-            continue
-        revised += bool(states)
-        revision = states[-1]["revision"] + 1 if states else 0
-        states.append(_document(key, interval, row, revision))
-    return states, revised
-
-
-def _row(document: Document) -> _Row:
-    return tuple(document[name] for name in FIELDS)
+def _states(step: _Step, writer: ObjectId) -> tuple[list[Document], Document]:
+    """Return what joins the bar's past, and what it becomes."""
+    first = step.base or 0
+    states: list[Document] = [
+        {"revision": first + n, **dict(zip(FIELDS, row, strict=True)), "by": writer}
+        for n, row in enumerate(step.states)
+    ]
+    if step.stored is not None:
+        states[0]["by"] = step.stored["by"]
+    return states[:-1], states[-1]

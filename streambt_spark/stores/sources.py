@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 import pyarrow.dataset as ds
 
-from streambt_spark.core.market.bars import FIELDS, interval_us, symbol_names
+from streambt_spark.core.market.bars import FIELDS, PADDED_OPTION, interval_us, symbol_names
 from streambt_spark.errors import BadColumns, DataError, NoData, SourceNotFound
+from streambt_spark.stores.cells import plain
 from streambt_spark.stores.columns import match_columns
 from streambt_spark.stores.frames import frame_to_table, records_to_table
 from streambt_spark.stores.location import Location
@@ -53,6 +54,16 @@ class RawBatch:
     row: NDArray[np.int64]
     malformed: tuple[tuple[int, str], ...] = ()
 
+    def where_rows(self, mask: NDArray[np.bool_]) -> RawBatch:
+        """Return the rows that a mask selects; those that are malformed stay."""
+        kept = pa.array(mask)
+        return replace(
+            self,
+            columns=self.columns.filter(kept),
+            original=self.original.filter(kept),
+            row=self.row[mask],
+        )
+
 
 def read_source(
     source: Source,
@@ -86,13 +97,12 @@ def read_source(
         lost = np.array([number for number, _ in bad], np.int64)
         row = _numbers(start, table.num_rows, lost)
         start += table.num_rows + len(lost)
-        canonical = _canonical(table, mapping, symbol)
-        if wanted is not None:
-            keep = _wanted(canonical["symbol"], wanted)
-            canonical, table = canonical.filter(keep), table.filter(keep)
-            row = row[keep.to_numpy(zero_copy_only=False)]
+        canonical = _canonical(table, mapping, symbol, where)
         session = "session" in mapping
-        yield RawBatch(interval, time_zone, session, where, canonical, table, row, tuple(bad))
+        batch = RawBatch(interval, time_zone, session, where, canonical, table, row, tuple(bad))
+        if wanted is not None:
+            batch = batch.where_rows(_wanted(canonical["symbol"], wanted))
+        yield batch
     if mapping is None:
         raise NoData(f"{where} is empty; expected a header and at least one bar")
 
@@ -110,24 +120,28 @@ def _numbers(start: int, rows: int, lost: NDArray[np.int64]) -> NDArray[np.int64
     return numbers[~np.isin(numbers, lost)] if len(lost) else numbers
 
 
-def _canonical(table: pa.Table, mapping: Mapping[str, str], symbol: str | None) -> pa.Table:
+def _canonical(
+    table: pa.Table, mapping: Mapping[str, str], symbol: str | None, where: str
+) -> pa.Table:
+    columns = {column: plain(table[name], name, where) for column, name in mapping.items()}
     if "date" in mapping:
-        texts = [pc.cast(table[mapping[name]], pa.string()) for name in ("date", "time")]
+        texts = [columns[name].cast(pa.string()) for name in ("date", "time")]
         time = pc.binary_join_element_wise(*texts, " ")
     else:
-        time = table[mapping.get("session") or mapping["ts"]]
-    name = mapping.get("symbol")
-    symbols = table[name] if name else pa.array([symbol] * table.num_rows, pa.string())
-    numbers = {field: table[mapping[field]] for field in FIELDS}
-    return pa.table({"symbol": symbols, "time": time, **numbers})
+        time = columns.get("session", columns.get("ts"))
+    symbols = columns.get("symbol", pa.array([symbol] * table.num_rows, pa.string()))
+    if not pa.types.is_string(symbols.type):
+        symbols = symbols.cast(pa.string())
+    return pa.table({"symbol": symbols, "time": time, **{name: columns[name] for name in FIELDS}})
 
 
-def _wanted(column: pa.ChunkedArray, wanted: list[str]) -> pa.Array:
+def _wanted(column: pa.ChunkedArray, wanted: list[str]) -> NDArray[np.bool_]:
     """Return which rows to keep: the wanted symbols, and those whose symbol cannot be told."""
-    texts = pc.utf8_upper(pc.utf8_trim_whitespace(column.cast(pa.string())))
+    texts = pc.ascii_upper(pc.utf8_trim_whitespace(column))
+    texts = pc.replace_substring_regex(texts, PADDED_OPTION, r"\1\2")
     told = pc.match_substring_regex(texts, r"^[@A-Z0-9]").fill_null(False)
     keep = pc.or_(pc.is_in(texts, pa.array(wanted, pa.string())), pc.invert(told))
-    return keep.combine_chunks() if isinstance(keep, pa.ChunkedArray) else keep
+    return np.asarray(keep.to_numpy(), bool)
 
 
 _Bad = list[tuple[int, str]]

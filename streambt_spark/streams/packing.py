@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streambt_spark.core.market.bars import FAULTS, FIELDS, Reason
+from streambt_spark.core.market.bars import FIELDS
+from streambt_spark.core.market.faults import FAULTS, Reason
 from streambt_spark.core.market.portions import Part
 from streambt_spark.core.market.slices import Mark, Rows, screen
 from streambt_spark.streams import schema

@@ -32,7 +32,7 @@ ROWS = st.fixed_dictionaries(
 def test_any_row_is_accepted_or_refused_and_counted(rows: list[dict[str, Any]]) -> None:
     """Good rows beside any others keep the counts exact, and nothing but DataError is raised."""
     good = {"symbol": "Z", "ts": "2020-01-02T12:00Z", "open": 1, "high": 1, "low": 1, "close": 1}
-    result = intake([{**good, "volume": 0}, *rows], interval="1m", tz="UTC")
+    result = intake([{**good, "volume": 0}, *rows], interval="1m", tz="UTC", allow_rejected=True)
     counts = result.counts
     assert counts.read == len(rows) + 1
     assert counts.rejected == result.quarantine.num_rows
@@ -59,7 +59,7 @@ def test_no_line_of_a_file_is_lost(tmp_path_factory: Any, lines: list[bytes]) ->
     path = tmp_path_factory.mktemp("lines") / "bars.csv"
     good = b"A,2020-01-02T12:00Z,1,2,1,2,10"
     path.write_bytes(b"\n".join([b"symbol,ts,open,high,low,close,volume", good, *bad]))
-    counts = intake(path, interval="1m").counts
+    counts = intake(path, interval="1m", allow_rejected=True).counts
     assert (counts.read, counts.accepted, counts.rejected) == (len(bad) + 1, 1, len(bad))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from streambt_spark.core.market.bars import DAY_US, FAULTS, Reason
+from streambt_spark.core.market.bars import DAY_US
+from streambt_spark.core.market.faults import FAULTS, Reason
 from streambt_spark.core.market.portions import Part
 from streambt_spark.core.market.slices import Mark, Rows
 from streambt_spark.streams.packing import from_bytes, packer, parts_of, rows_of, to_bytes

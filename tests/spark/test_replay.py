@@ -16,7 +16,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadMaxFiles
 from pyspark.sql.streaming.query import StreamingQuery
 
-from streambt_spark.core.market.bars import FAULTS, FIELDS, Bars, Reason
+from streambt_spark.core.market.bars import FIELDS, Bars
+from streambt_spark.core.market.faults import FAULTS, Reason
 from streambt_spark.core.market.slices import Mark, Rows
 from streambt_spark.errors import ConfigError
 from streambt_spark.spark import replay as module

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from streambt_spark.core.market.bars import Bars
-from streambt_spark.errors import ConfigError, NoData, SourceNotFound, StoreError
+from streambt_spark.errors import ConfigError, NoData, OutputError, SourceNotFound, StoreError
 from streambt_spark.stores import catalogue
 from streambt_spark.stores.catalogue import entries, export, find
 from streambt_spark.stores.generator import generate
 from streambt_spark.stores.intake import check_source
 from streambt_spark.stores.lake import Format, write_snapshot
+from streambt_spark.stores.location import Location
 from streambt_spark.stores.mongo import BarStore
 from streambt_spark.stores.tables import bars_to_table
 from tests.services.weed import S3Server
+from tests.stores.test_lake import parts
 
 pytestmark = pytest.mark.store
 
@@ -100,6 +106,109 @@ def test_a_snapshot_that_differs_is_not_catalogued(
         export(store, tmp_path, interval="1d", name="us")
     assert entries(store) == []
     assert not (tmp_path / "us" / "1").exists()
+
+
+EXPORTER = """
+import sys
+from streambt_spark.stores import catalogue, lake
+from streambt_spark.stores.mongo import BarStore
+
+address, database, path, when = sys.argv[1:]
+
+def pause(*_):
+    print("exporting", flush=True)
+    sys.stdin.readline()
+
+def slowly(batches):
+    for batch in batches:
+        yield batch.slice(0, 5)
+        pause()
+
+lake._SAMPLE_ROWS = 1
+write = catalogue.write_snapshot
+if when == "in the midst":
+    catalogue.write_snapshot = lambda batches, *a, **o: write(slowly(batches), *a, **o)
+else:
+    catalogue.open_snapshot = pause
+with BarStore(address, database) as store:
+    catalogue.export(store, path, interval="1d", name="us")
+"""
+
+
+@contextmanager
+def exporter(mongod: str, store: BarStore, path: str, when: str) -> Iterator[subprocess.Popen[str]]:
+    """Run another process that exports and waits at some point until it is killed."""
+    database = store.collection("bars").database.name
+    command = [sys.executable, "-c", EXPORTER, mongod, database, path, when]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "exporting\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def listed(store: BarStore) -> list[tuple[int, str]]:
+    """Return the versions in the catalogue and their status, of finished exports or not."""
+    found = store.collection("snapshots").find({}, sort=[("version", 1)])
+    return [(document["version"], document["status"]) for document in found]
+
+
+@pytest.mark.parametrize("when", ["in the midst", "before the check"])
+def test_a_killed_export_is_cleaned_up_by_the_next(
+    tmp_path: Path, mongod: str, store: BarStore, bars: Bars, when: str
+) -> None:
+    """It leaves a folder and an entry; both go with the next export of the name, once it is dead.
+
+    An export that is alive is left alone.
+    """
+    with exporter(mongod, store, str(tmp_path), when) as other:
+        second = export(store, tmp_path, interval="1d", name="us")
+        status = "writing" if when == "in the midst" else "written"
+        assert (second.path, listed(store)) == (str(tmp_path / "us/2"), [(1, status), (2, "ready")])
+        assert parts(tmp_path / "us" / "1")
+        other.kill()
+        other.wait()
+    third = export(store, tmp_path, interval="1d", name="us")
+    assert (third.path, listed(store)) == (str(tmp_path / "us/3"), [(2, "ready"), (3, "ready")])
+    assert sorted(p.name for p in (tmp_path / "us").iterdir()) == ["2", "3"]
+    assert third.digest == second.digest == bars.digest()
+
+
+@pytest.mark.usefixtures("bars")
+def test_a_killed_export_to_s3_is_cleaned_up(s3: S3Server, mongod: str, store: BarStore) -> None:
+    """The same on S3, where nothing of it stays but the new snapshot."""
+    path = f"s3a://{s3.bucket}/killed"
+    with exporter(mongod, store, path, "in the midst") as other:
+        other.kill()
+        other.wait()
+    assert export(store, path, interval="1d", name="us").path == f"{path}/us/1"
+    assert listed(store) == [(1, "ready")]
+
+
+@pytest.mark.usefixtures("bars")
+def test_a_place_that_another_store_writes_is_left_alone(
+    tmp_path: Path, mongod: str, store: BarStore
+) -> None:
+    """Where two stores export to one folder at once, the second is refused and deletes nothing."""
+    with BarStore(mongod, "beside") as other:
+        rows = bars_to_table(generate(["A"], 5))
+        other.ingest(check_source(rows, interval="1d"))
+        with exporter(mongod, store, str(tmp_path), "in the midst") as process:
+            held = sorted(p.name for p in (tmp_path / "us" / "1").rglob("*"))
+            with pytest.MonkeyPatch.context() as patch:
+                look = Location.names  # as if both had looked for versions at the same moment
+                patch.setattr(
+                    Location, "names", lambda at: [] if at.text.endswith("/us") else look(at)
+                )
+                with pytest.raises(OutputError, match=f"being written by process {process.pid}"):
+                    export(other, tmp_path, interval="1d", name="us")
+            assert sorted(p.name for p in (tmp_path / "us" / "1").rglob("*")) == held
+            assert process.poll() is None
+        assert listed(other) == []
 
 
 @pytest.mark.usefixtures("bars")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from streambt_spark.errors import ExtraMissing, OutputError
+from streambt_spark.errors import ExtraMissing, OutputError, StoreError
 from streambt_spark.stores import embedded
 from streambt_spark.stores.embedded import embedded_mongod, listening
 from streambt_spark.stores.intake import check_source
 from streambt_spark.stores.mongo import BarStore
+from tests.services.disk import on_a_small_disk
 
 pytestmark = pytest.mark.store
 ROWS = [
@@ -79,6 +81,52 @@ def test_two_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
     """Concurrent runs do not meet."""
     with embedded_mongod(tmp_path / "a") as one, embedded_mongod(tmp_path / "b") as two:
         assert one != two
+
+
+FILL = """
+import sys
+from streambt_spark.errors import StreambtError
+from streambt_spark.stores.embedded import embedded_mongod
+from streambt_spark.stores.generator import generate
+from streambt_spark.stores.intake import check_source
+from streambt_spark.stores.mongo import BarStore
+from streambt_spark.stores.tables import bars_to_table
+
+try:
+    with embedded_mongod(sys.argv[1]) as address, BarStore(address, timeout=4) as store:
+        for seed in range(20):
+            bars = generate(["A"], 10_000, "1m", seed)
+            store.ingest(check_source(bars_to_table(bars), interval="1m"))
+except StreambtError as error:
+    print(type(error).__name__, error, sep=": ")
+"""
+
+
+@pytest.mark.parametrize(("size", "how"), [("12m", "stopped"), ("8k", "did not start")])
+def test_a_full_disk_is_told(tmp_path: Path, size: str, how: str) -> None:
+    """Where the disk fills up, at the start or later, that is said, and where; not that a server
+    refuses to be connected to.
+    """
+    done = on_a_small_disk(tmp_path, size, FILL, str(tmp_path / "db"))
+    assert done.stdout.startswith(f"StoreError: the disk of {tmp_path}/db is full ("), done.stderr
+    assert done.stdout.endswith(
+        f" free) and the private MongoDB {how}; free some space, or choose another --mongo-folder;"
+        f" what was stored is kept; see {tmp_path}/db/mongod.log\n"
+    )
+
+
+def test_a_server_that_dies_is_told(tmp_path: Path) -> None:
+    """An operation that the private server's end has cut off names the server and its log."""
+    with pytest.raises(StoreError) as caught:
+        _kill_in_use(tmp_path)
+    log = tmp_path / "mongod.log"
+    assert str(caught.value) == f"the private MongoDB in {tmp_path} stopped; see {log}"
+
+
+def _kill_in_use(folder: Path) -> None:
+    with embedded_mongod(folder) as address, BarStore(address, timeout=2) as store:
+        os.kill(int((folder / "data" / "mongod.lock").read_text()), signal.SIGKILL)
+        store.count("1d")
 
 
 def test_without_the_wheel_the_command_is_named(

@@ -32,7 +32,7 @@ def row(**values: Any) -> dict[str, Any]:
 
 def put(store: BarStore, *rows: dict[str, Any]) -> Counts:
     """Ingest daily rows."""
-    return store.ingest(check_source(list(rows), interval="1d"))
+    return store.ingest(check_source(list(rows), interval="1d", allow_rejected=True))
 
 
 def closes(store: BarStore) -> list[float]:
@@ -80,7 +80,7 @@ def test_the_same_bars_again_are_duplicates(store: BarStore) -> None:
 
 
 def test_a_changed_bar_is_a_revision_and_the_old_one_is_kept(store: BarStore) -> None:
-    """Each change moves the old values to bar_revisions under the next number."""
+    """Each change keeps the old values under their number."""
     assert put(store, row()) == Counts(read=1, accepted=1)
     assert put(store, row(close=3)) == Counts(read=1, accepted=1, revised=1)
     assert put(store, row(close=2)) == Counts(read=1, accepted=1, revised=1)
@@ -101,7 +101,7 @@ def test_an_unseen_row_before_the_stored_one_is_kept_once(store: BarStore) -> No
     put(store, row())
     rows = [row(close=3), row(close=2)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BarStore, "_replace", _interrupt)
+        patch.setattr(BarStore, "_change", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             put(store, *rows)
     assert put(store, *rows) == Counts(read=2, accepted=2, revised=2)
@@ -114,20 +114,93 @@ def test_an_unseen_row_before_the_stored_one_is_kept_once(store: BarStore) -> No
     assert put(store, *rows, *again) == Counts(read=5, duplicate=5)
 
 
-def test_a_crash_between_the_two_writes_of_a_revision_loses_nothing(store: BarStore) -> None:
-    """The old bar is kept first; doing it again completes the change."""
+@pytest.mark.parametrize(
+    ("moment", "before", "again"),
+    [
+        ("_change", ([2], []), Counts(read=1, accepted=1, revised=1)),
+        ("_others", ([3], [(0, 2)]), Counts(read=1, duplicate=1)),
+    ],
+)
+def test_a_crash_about_a_revision_loses_nothing(
+    store: BarStore, moment: str, before: tuple[list[float], list[Any]], again: Counts
+) -> None:
+    """A revision is one change of one document: it was made, or it is made when done again."""
     put(store, row())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BarStore, "_replace", _interrupt)
+        patch.setattr(BarStore, moment, _interrupt_where_used)
         with pytest.raises(KeyboardInterrupt):
             put(store, row(close=3))
-    assert (closes(store), past(store)) == ([2], [(0, 2)])
-    assert put(store, row(close=3)) == Counts(read=1, accepted=1, revised=1)
+    assert (closes(store), past(store)) == before
+    assert put(store, row(close=3)) == again
     assert (closes(store), past(store)) == ([3], [(0, 2)])
+
+
+WRITER = """
+import sys
+from streambt_spark.stores.intake import check_source
+from streambt_spark.stores.mongo import BarStore
+
+address, database, first = sys.argv[1:]
+bar = {"symbol": "A", "open": 1, "high": 99999, "low": 1, "volume": 1}
+days = [f"2020-01-{day:02}" for day in range(2, 12)]
+with BarStore(address, database) as store:
+    sys.stdin.readline()
+    for close in range(int(first), int(first) + 20):
+        rows = [{**bar, "session": day, "close": close} for day in days]
+        rows += [{**bar, "session": day, "close": close + 0.5} for day in days]
+        store.ingest(check_source(rows, interval="1d"))
+print("done")
+"""
+
+
+def test_ingests_at_once_lose_no_revision(mongod: str, store: BarStore) -> None:
+    """Three processes that revise the same ten bars at the same time: whatever each of them wrote
+    is there, either as what a bar is or as what it was before, and the numbers have no gap.
+    """
+    name = store.collection("bars").database.name
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, mongod, name, str(first)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for first in (1_000, 2_000, 3_000)
+    ]  # fmt: skip
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    assert [writer.communicate(timeout=120)[0] for writer in writers] == ["done\n"] * 3
+    written = {first + n / 2 for first in (1_000, 2_000, 3_000) for n in range(40)}
+    assert store.count("1d") == 10
+    for day in range(10):
+        old = store.revisions("A", "1d", DAY + day * 86_400_000_000)
+        now = closes(store)[day]
+        assert {*(d["close"] for d in old), now} == written
+        assert [d["revision"] for d in old] == list(range(len(old)))
+
+
+def test_a_key_may_be_split_over_parts_of_a_source(store: BarStore) -> None:
+    """Rows of one key that do not come together are revisions the first time only."""
+    rows = [row(), row(symbol="B"), row(close=3), row(symbol="C"), row(close=4), row(close=3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mongo, "_CHUNK_ROWS", 1)
+        assert put(store, *rows) == Counts(read=6, accepted=6, revised=3)
+        for _ in range(2):
+            assert put(store, *rows) == Counts(read=6, duplicate=6)
+    assert put(store, *rows) == Counts(read=6, duplicate=6)
+    assert past(store) == [(0, 2), (1, 3), (2, 4)]
+    assert put(store, row(close=4)) == Counts(read=1, accepted=1, revised=1)
+    assert past(store) == [(0, 2), (1, 3), (2, 4), (3, 3)]
 
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _interrupt_where_used(_: BarStore, keys: Any, *__: object) -> set[Any]:
+    if keys:
+        raise KeyboardInterrupt
+    return set()
 
 
 def test_a_lost_reply_counts_bars_once(store: BarStore) -> None:
@@ -203,6 +276,15 @@ def test_a_refusing_server_is_a_store_error(mongod: str) -> None:
     with pytest.raises(StoreError, match="refused") as caught:
         BarStore(mongod.replace("://", "://joe:canary@")).__enter__()
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), 1e300])
+def test_a_timeout_is_a_time(seconds: float) -> None:
+    """A number of seconds that is none is refused by name."""
+    with pytest.raises(
+        ConfigError, match=r"timeout is .*; expected seconds above 0, at most 86400"
+    ):
+        BarStore("mongodb://host", timeout=seconds)
 
 
 def test_an_address_that_is_none_is_a_config_error() -> None:

@@ -12,7 +12,7 @@ from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import FixedSize
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.events import REASONS, Events, Kind
-from streambt_spark.core.market.bars import FAULTS, Reason
+from streambt_spark.core.market.faults import FAULTS, Reason
 from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
 from streambt_spark.core.plan import Plan
 from streambt_spark.engines import local

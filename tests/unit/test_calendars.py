@@ -54,11 +54,26 @@ def test_default_for(symbols: list[str], name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interval", "periods"), [("1m", 252), ("1h", 252), ("1d", 252), ("7d", 52), ("30d", 12)]
+    ("interval", "stocks", "crypto"),
+    [
+        ("1m", 252, 365),
+        ("1h", 252, 365),
+        ("24h", 252, 365),
+        ("1d", 252, 365),
+        ("25h", 252, 350),
+        ("36h", 243, 243),
+        ("47h", 186, 186),
+        ("2d", 182, 182),
+        ("1w", 52, 52),
+        ("7d", 52, 52),
+        ("30d", 12, 12),
+        ("52w", 1, 1),
+    ],
 )
-def test_periods_per_year(interval: str, periods: int) -> None:
+def test_periods_per_year(interval: str, stocks: int, crypto: int) -> None:
     """Intraday and daily returns are made once a session, longer ones once a bar."""
-    assert Calendar.named("XNYS").periods_per_year(interval) == periods
+    assert Calendar.named("XNYS").periods_per_year(interval) == stocks
+    assert Calendar.named("24/7").periods_per_year(interval) == crypto
 
 
 def test_daily_session_is_the_utc_date() -> None:

@@ -60,7 +60,8 @@ def test_rows_that_are_no_bar_are_in_the_result() -> None:
     """A bad row, a repeated and a revised one are counted, and the bad one is handed back."""
     bad, again = ROWS[0] | {"close": -1}, ROWS[1] | {"close": 1, "low": 1}
     cerebro = Cerebro(Broker(cash=100))
-    bars = cerebro.add_data([*ROWS, bad, ROWS[3], again], tz="UTC")
+    with pytest.warns(UserWarning, match="1 of 9 rows"):
+        bars = cerebro.add_data([*ROWS, bad, ROWS[3], again], tz="UTC")
     cerebro.add_strat(cerebro.add_indicator(rising, bars["close"]), FixedSize(5))
     result = cerebro.run()
     assert result.counts == {

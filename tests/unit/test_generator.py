@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from streambt_spark.core.market.bars import FIELDS, Bars, find_faults
+from streambt_spark.core.market.bars import FIELDS, Bars
+from streambt_spark.core.market.faults import find_faults
 from streambt_spark.errors import BadParameter
 from streambt_spark.stores.generator import generate
 

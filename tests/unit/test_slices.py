@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from streambt_spark.core.market.bars import FAULTS, Reason
+from streambt_spark.core.market.faults import FAULTS, Reason
 from streambt_spark.core.market.slices import (
     Buffer,
     Mark,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from streambt_spark.cerebro import Cerebro
 from streambt_spark.errors import (
     BadColumns,
     BadTime,
@@ -21,7 +22,7 @@ from streambt_spark.errors import (
     NoData,
     SourceNotFound,
 )
-from streambt_spark.stores.intake import Counts, intake
+from streambt_spark.stores.intake import Counts, check_source, intake
 from streambt_spark.stores.times import moment
 
 HEADER = "symbol,ts,open,high,low,close,volume\n"
@@ -156,7 +157,8 @@ def test_a_row_of_the_wrong_width_is_refused_with_its_text(tmp_path: Path) -> No
     path = tmp_path / "bars.csv"
     good = "A,2020-01-02T12:00Z,1,2,1,2,10\n"
     path.write_text(f"{HEADER}{good}A,broken\nA,2020-01-02T12:01Z,1,2,1,x,10\n")
-    rows = intake(path, interval="1m").quarantine.select(["row", "reason"]).to_pylist()
+    result = intake(path, interval="1m", allow_rejected=True)
+    rows = result.quarantine.select(["row", "reason"]).to_pylist()
     assert sorted((r["row"], r["reason"]) for r in rows) == [(2, "malformed"), (3, "bad_number")]
 
 
@@ -182,6 +184,24 @@ def test_symbols_select_rows_and_must_exist() -> None:
     assert intake(rows, interval="1m", symbols=["spy"]).counts == Counts(read=1, accepted=1)
     with pytest.raises(NoData, match=r"no bar of APL \(did you mean AAPL\?\)"):
         intake(rows, interval="1m", symbols=["APL", "AAPL"])
+
+
+def test_a_padded_option_symbol_is_the_option() -> None:
+    """The 21 characters of OCC, with spaces behind the root, and the same without are one symbol;
+    other spaces inside a symbol are refused.
+    """
+    names = ["AAPL  240119C00150000", "AAPL240119C00150000 ", "aapl 240119c00150000"]
+    rows = [row(symbol=name, ts=f"2020-01-02T12:0{n}Z") for n, name in enumerate(names)]
+    rows += [row(symbol="F     240119P00012500"), row(symbol="GOOGL 240119C02000000")]
+    rows += [row(symbol="A B"), row(symbol="AAPL  240119X00150000"), row(symbol="ﬁ")]
+    result = intake(rows, interval="1m")
+    assert result.bars.symbols == (
+        "AAPL240119C00150000", "F240119P00012500", "GOOGL240119C02000000",
+    )  # fmt: skip
+    assert result.quarantine["symbol"].to_pylist() == ["A B", "AAPL  240119X00150000", "ﬁ"]
+    assert set(result.quarantine["reason"].to_pylist()) == {"bad_symbol"}
+    wanted = intake(rows, interval="1m", symbols=["F     240119P00012500", "AAPL240119C00150000"])
+    assert wanted.counts == Counts(read=5, accepted=4, rejected=1)  # the last cannot be told
 
 
 def test_a_source_without_symbols_takes_the_one_given() -> None:
@@ -252,6 +272,105 @@ def test_bars_off_the_grid_are_told_what_to_do() -> None:
         "--interval, such as 30m for hourly bars from 09:30, or bars on the grid"
     )
     assert intake(hours, interval="30m").counts == Counts(read=3, accepted=2, rejected=1)
+
+
+def test_a_source_that_is_mostly_bad_is_refused() -> None:
+    """More than half of rejected rows end with the reasons and the way out; half do not."""
+    bad = row(ts="2020-01-02T12:00:30Z")
+    with pytest.raises(DataError) as caught:
+        intake([row(), bad, bad, row(close="x")], interval="1m")
+    assert str(caught.value) == (
+        "the list: 3 of 4 rows (75.0%) are rejected (2 off_grid, 1 bad_number); times must be "
+        "multiples of the interval 1m from 1970-01-01T00:00Z, found 2020-01-02T12:00:30Z: give a "
+        "shorter --interval, such as 30m for hourly bars from 09:30, or bars on the grid; or allow "
+        "it by --allow-rejected (allow_rejected=True)"
+    )
+    allowed = intake([row(), bad, bad], interval="1m", allow_rejected=True)
+    assert allowed.counts == Counts(read=3, accepted=1, rejected=2)
+    assert intake([row(), bad], interval="1m").counts == Counts(read=2, accepted=1, rejected=1)
+
+
+def test_rejected_rows_are_warned_of() -> None:
+    """In the library too, from more than 1 % on, with how many and why."""
+    rows = [row(ts=f"2020-01-02T12:{n:02}Z") for n in range(59)]
+    Cerebro().add_data([*rows * 2, row(close="x")], interval="1m")  # 0.8 %
+    with pytest.warns(UserWarning, match=r"^2 of 61 rows \(3.3%\) were rejected: 2 bad_number$"):
+        Cerebro().add_data([*rows, row(close="x"), row(close="y")], interval="1m")
+
+
+def test_nothing_of_a_refused_source_is_given() -> None:
+    """What is taken in by parts is looked at as a whole before the first part comes."""
+    parts = check_source([row(), row(close="x"), row(close="y")], interval="1m")
+    with pytest.raises(DataError, match="2 of 3 rows"):
+        next(parts)
+
+
+def test_rows_of_other_times_are_not_read() -> None:
+    """start ≤ ts < end selects rows as symbols do: neither good nor bad ones outside are counted,
+    a row whose time cannot be told is.
+    """
+    rows = [row(ts=f"2020-01-02T12:0{n}Z", close=close) for n, close in enumerate([2, 9, 2, 9, 2])]
+    rows.append(row(ts="soon"))
+    minute = 60_000_000
+    found = intake(rows, interval="1m", start=NOON + minute, end=NOON + 3 * minute, tz="UTC",
+                   allow_rejected=True)  # fmt: skip
+    assert found.counts == Counts(read=3, accepted=1, rejected=2)
+    assert found.bars.ts.tolist() == [NOON + 2 * minute]
+    assert found.quarantine["row"].to_pylist() == [2, 6]
+    with pytest.raises(NoData, match="no bar in that time; its 5 rows are of other times"):
+        intake(rows[:5], interval="1m", start=NOON + 9 * minute)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("symbol", pa.array([{"a": "X"}] * 2), "'symbol' is of type struct<a: string>; expected"),
+        ("close", pa.array([{"a": 1.0}] * 2), "'close' is of type struct<a: double>; expected"),
+        ("ts", pa.array([["2020-01-02T12:00Z"]] * 2), "'ts' is of type list<"),
+        ("volume", pa.array([[("a", 1)]] * 2, pa.map_(pa.string(), pa.int64())), "of type map<"),
+        ("ts", pa.array([1, 2], pa.duration("s")), "'ts' is of type duration[s]; expected"),
+    ],
+)
+def test_a_column_of_another_kind_is_named(column: str, values: pa.Array, message: str) -> None:
+    """A column that holds no single values is refused by its name and type."""
+    table = pa.Table.from_pylist([row(), row()]).drop_columns([column])
+    with pytest.raises(BadColumns) as caught:
+        intake(table.append_column(column, values), interval="1m")
+    assert message in str(caught.value)
+
+
+def test_texts_and_numbers_may_be_of_any_type_of_theirs() -> None:
+    """Large, viewed, encoded and binary texts and every kind of number are read alike."""
+    rows = [row(symbol="A", ts=f"2020-01-02T12:0{n}Z") for n in range(3)]
+    plain = pa.Table.from_pylist([{k: str(v) for k, v in r.items()} for r in rows])
+    expected = intake(plain, interval="1m").bars.digest()
+    for kind in (pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(),
+                 pa.binary_view(), pa.dictionary(pa.int32(), pa.string())):  # fmt: skip
+        columns = [column.cast(kind) for column in plain.columns]
+        table = pa.Table.from_arrays(columns, plain.column_names)
+        assert intake(table, interval="1m").bars.digest() == expected, kind
+    for number in (pa.uint8(), pa.int16(), pa.uint64(), pa.float32(), pa.float16(),
+                   pa.decimal128(30, 2), pa.decimal256(40, 3)):  # fmt: skip
+        table = plain
+        for name in ("open", "high", "low", "close", "volume"):
+            at = table.column_names.index(name)
+            table = table.set_column(at, name, plain[name].cast(pa.int64()).cast(number))
+        assert intake(table, interval="1m").bars.digest() == expected, number
+
+
+def test_a_symbol_that_is_no_text_spoils_its_row_alone(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, in a column of texts or of bytes, are a bad symbol."""
+    bad = pa.array([b"A", b"\xff\xfe", b"B"], pa.binary())
+    unchecked = pa.Array.from_buffers(pa.string(), 3, bad.buffers())
+    rest = pa.Table.from_pylist([row(), row(), row()]).drop_columns(["symbol"])
+    for symbols in (bad, unchecked):
+        table = rest.append_column("symbol", symbols)
+        pq.write_table(table, tmp_path / "bars.parquet")
+        for source in (table, tmp_path / "bars.parquet"):
+            result = intake(source, interval="1m")
+            assert result.bars.symbols == ("A", "B")
+            assert result.quarantine["reason"].to_pylist() == ["bad_symbol"]
+            assert result.quarantine["row"].to_pylist() == [2]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", HEADER.encode()])

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streambt_spark.core.market.bars import Reason
+from streambt_spark.core.market.faults import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,11 +1,10 @@
-"""Bars: one row for each symbol and interval start, and the rules a valid one keeps."""
+"""Bars: one row for each symbol and interval start; what they must satisfy is in `faults`."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,81 +24,54 @@ COLUMNS = (*FIELDS, "ts")
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
-_UNITS_US = {"s": SECOND_US, "m": 60 * SECOND_US, "h": 3600 * SECOND_US, "d": DAY_US}
+_UNITS_US = {
+    "s": SECOND_US,
+    "m": 60 * SECOND_US,
+    "h": 3600 * SECOND_US,
+    "d": DAY_US,
+    "w": 7 * DAY_US,
+}
 
 SYMBOL = re.compile(r"^[@A-Z0-9][A-Z0-9._\-/]{0,31}$")
-"""Stock `AAPL`, crypto `@BTCUSD`, option in OCC form."""
+"""Stock `AAPL`, crypto `@BTCUSD`, option in OCC form without its spaces."""
 
-
-class Reason(StrEnum):
-    """Why a row was refused; the value is what the quarantine stores."""
-
-    MISSING_FIELD = "missing_field"
-    BAD_NUMBER = "bad_number"
-    BAD_TIME = "bad_time"
-    BAD_SYMBOL = "bad_symbol"
-    UNKNOWN_SYMBOL = "unknown_symbol"
-    NOT_FINITE = "not_finite"
-    NON_POSITIVE_PRICE = "non_positive_price"
-    LOW_ABOVE_BODY = "low_above_body"
-    HIGH_BELOW_BODY = "high_below_body"
-    NEGATIVE_VOLUME = "negative_volume"
-    OFF_GRID = "off_grid"
-    MALFORMED = "malformed"
+PADDED_OPTION = r"^([A-Z][A-Z0-9./]{0,5}) +(\d{6}[CP]\d{8})$"
+"""An option in the form of 21 characters, whose root is filled up with spaces."""
 
 
 def interval_us(interval: str) -> int:
-    """Return the microseconds of an interval such as `1m`, `15m`, `1h` or `1d`.
+    """Return the microseconds of an interval such as `1m`, `15m`, `1h`, `1d` or `1w`.
 
-    Raises BadParameter where the text is not a positive number and one of s, m, h, d.
+    Raises BadParameter where the text is not a positive number and one of s, m, h, d, w.
     """
-    match = re.fullmatch(r"([1-9]\d{0,3})([smhd])", interval)
+    match = re.fullmatch(r"([1-9]\d{0,3})([smhdw])", interval)
     if match is None:
-        raise BadParameter(f"interval {interval!r} is not understood; write 1m, 15m, 1h or 1d")
+        raise BadParameter(f"interval {interval!r} is not understood; write 1m, 15m, 1h, 1d or 1w")
     return int(match[1]) * _UNITS_US[match[2]]
 
 
-FAULTS: tuple[Reason | None, ...] = (None, *Reason)
-"""A Reason by its code; 0 is no fault."""
+def grid_us(length: int) -> int:
+    """Return the microseconds of which the times of bars of a length are multiples.
+
+    Bars of whole days start at any midnight UTC: those of a week on the weekday that their source
+    has, and on another after a holiday, those of a month with it. All others lie on multiples of
+    their own length.
+    """
+    return DAY_US if length % DAY_US == 0 else length
+
+
+def symbol_name(text: str) -> str:
+    """Return a symbol as the stores keep it: in capitals, an option without its spaces.
+
+    Only ASCII has capitals here: other letters would become others' names.
+    """
+    name = text.strip()
+    return re.sub(PADDED_OPTION, r"\1\2", name.upper()) if name.isascii() else name
 
 
 def symbol_names(symbols: Iterable[str]) -> tuple[str, ...]:
-    """Return symbols as the stores keep them: in capitals, in order, each once."""
-    return tuple(sorted({symbol.strip().upper() for symbol in symbols}))
-
-
-def fault_codes(
-    ts: NDArray[np.int64], fields: Mapping[str, NDArray[np.float64]], interval: str
-) -> NDArray[np.int8]:
-    """Return for every row a code into FAULTS, 0 where the bar is valid.
-
-    `ts` is the start of the bar in UTC microseconds. The first rule a row breaks is its reason:
-    finite, positive prices, low ≤ open and close ≤ high, volume ≥ 0, time on the interval's grid.
-    """
-    o, h, low, c, v = (fields[name] for name in FIELDS)
-    codes = np.zeros(len(ts), np.int8)
-    # A sum is finite only if all its terms are, but for prices near the end of the float range.
-    with np.errstate(invalid="ignore", over="ignore"):
-        finite = np.isfinite(o + h + low + c + v)
-        rules = [
-            (Reason.NOT_FINITE, ~finite),
-            (Reason.NON_POSITIVE_PRICE, ~((low > 0) & (o > 0) & (c > 0) & (h > 0))),
-            (Reason.LOW_ABOVE_BODY, (low > o) | (low > c)),
-            (Reason.HIGH_BELOW_BODY, (h < o) | (h < c)),
-            (Reason.NEGATIVE_VOLUME, v < 0),
-            (Reason.OFF_GRID, ts % interval_us(interval) != 0),
-        ]
-    for reason, broken in reversed(rules):
-        if broken.any():
-            codes[broken] = FAULTS.index(reason)
-    return codes
-
-
-def find_faults(
-    ts: NDArray[np.int64], fields: Mapping[str, NDArray[np.float64]], interval: str
-) -> NDArray[np.object_]:
-    """Return for every row its Reason, or None where the bar is valid; see `fault_codes`."""
-    return np.array(FAULTS, dtype=object)[fault_codes(ts, fields, interval)]
+    """Return symbols as the stores keep them, in order, each once."""
+    return tuple(sorted({symbol_name(symbol) for symbol in symbols}))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

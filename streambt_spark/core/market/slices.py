@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.market.bars import FAULTS, FIELDS, Reason, fault_codes
+from streambt_spark.core.market.bars import FIELDS
+from streambt_spark.core.market.faults import FAULTS, Reason, fault_codes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
