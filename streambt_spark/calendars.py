@@ -8,12 +8,16 @@ day. Days are numbered from 1970-01-01.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from streambt_spark.core.market.bars import DAY_US, SECOND_US, interval_us
+from streambt_spark.core.market.sessions import Sessions
 from streambt_spark.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -25,6 +29,13 @@ _YEAR_DAYS = 365
 _COUNTED_YEARS = (2021, 2024)
 """Sessions are counted over these years, a leap year among them: fixed, so that a figure never
 changes with the day it is computed on. Every calendar knows them."""
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_CLOCK_YEARS = (1800, 2263)
+"""Bars are of 1678 to 2262, and no clock was ever changed before railways came."""
+_SECOND = dt.timedelta(seconds=1)
+_PROBE = dt.timedelta(days=3)
+"""Time between two looks at a clock: none was ever changed twice in less than 3.9 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +70,14 @@ class Calendar:
             return self.sessions_per_year
         return min(self.sessions_per_year, round(_YEAR_DAYS / days))
 
+    @property
+    def sessions(self) -> Sessions:
+        """The rule by which the core tells sessions apart."""
+        return _sessions(self.zone, self.evening_us)
+
     def session_of(self, ts: NDArray[np.int64], interval: str) -> NDArray[np.int64]:
         """Return the day number of the session of each bar's start in UTC microseconds."""
-        if interval_us(interval) >= DAY_US:
-            return ts // DAY_US
-        return (_local(ts, self.zone) + self.evening_us) // DAY_US
-
-    def session_ends(self, ts: NDArray[np.int64], interval: str) -> NDArray[np.intp]:
-        """Return the index of each session's last slice; `ts` ascends."""
-        sessions = self.session_of(ts, interval)
-        last = np.ones(len(ts), np.bool_)
-        last[:-1] = sessions[1:] != sessions[:-1]
-        return np.flatnonzero(last)
+        return self.sessions.session_of(ts, interval_us(interval))
 
 
 ALWAYS = Calendar("24/7", "UTC", 365)
@@ -104,11 +111,36 @@ def _evening_us(exchange: Any) -> int:
     return (24 - opens) * 3600 * SECOND_US
 
 
-def _local(ts: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
-    """Return local wall-clock microseconds of UTC microseconds."""
-    if zone == "UTC":
-        return ts
-    import pandas as pd  # slow to import
+@cache
+def _sessions(zone: str, evening_us: int) -> Sessions:
+    """Return the sessions of a time zone over the years that bars may be of."""
+    clock = ZoneInfo(zone)
+    at, last = (dt.datetime(year, 1, 1, tzinfo=dt.UTC) for year in _CLOCK_YEARS)
+    changes, offsets = [], [_offset(clock, at)]
+    while at < last:
+        before, at = at, at + _PROBE
+        if _offset(clock, at) != offsets[-1]:
+            changes.append(_change(clock, before, at) - _EPOCH)
+            offsets.append(_offset(clock, at))
+    return Sessions(_microseconds(changes), _microseconds(offsets), evening_us)
 
-    utc = pd.DatetimeIndex(ts.astype("datetime64[us]"), tz="UTC")
-    return utc.tz_convert(zone).tz_localize(None).to_numpy("datetime64[us]").astype(np.int64)
+
+def _change(clock: dt.tzinfo, before: dt.datetime, after: dt.datetime) -> dt.datetime:
+    """Return the second at which the offset became what it is at `after`."""
+    while (gap := (after - before) // _SECOND) > 1:
+        middle = before + gap // 2 * _SECOND
+        if _offset(clock, middle) == _offset(clock, after):
+            after = middle
+        else:
+            before = middle
+    return after
+
+
+def _offset(clock: dt.tzinfo, at: dt.datetime) -> dt.timedelta:
+    offset = at.astimezone(clock).utcoffset()
+    assert offset is not None
+    return offset
+
+
+def _microseconds(spans: list[dt.timedelta]) -> NDArray[np.int64]:
+    return np.array(spans, "timedelta64[us]").astype(np.int64)

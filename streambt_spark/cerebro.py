@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -185,7 +185,7 @@ class Cerebro:
         result = self._run(engine, out, options)
         if self._intake is None:
             return result
-        return replace(result, source=self._intake.counts, quarantine=self._intake.quarantine)
+        return result.of_source(self._intake.counts, self._intake.quarantine)
 
     def _run(self, engine: Engine, out: str | Path | None, options: dict[str, Any]) -> Result:
         plan = self.plan()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from streambt_spark.cli.progress import progress_sinks
 from streambt_spark.core.identity import digest_of
 from streambt_spark.errors import ExtraMissing, StrategyError
 from streambt_spark.masking import mask_values
-from streambt_spark.report import ReportData, render
 from streambt_spark.spark.java import java_version
 from streambt_spark.stores.ledger import write_ledger
 
@@ -53,7 +52,7 @@ def backtest(settings: Settings) -> Result:
         if settings.run.engine == "local":
             folder.claim_ledger(settings.run.ledger)
     ran = _run(cerebro, settings, folder)
-    result = replace(ran, source=source.counts, quarantine=source.quarantine)
+    result = ran.of_source(source.counts, source.quarantine)
     if settings.run.engine == "local" and folder:
         write_ledger(settings.run.ledger or folder.ledger, result.ledger)
     write_results(folder, settings, identity, source, result)
@@ -104,6 +103,8 @@ def write_results(
 ) -> None:
     """Write all but the ledger into the folder, the manifest last, and print the figures."""
     figures = {lane.name: result.figures(lane) for lane in result.plan.lanes}
+    for note in result.notes:
+        remark(note)
     if folder:
         _write(folder, settings, run_id, source, result, figures)
     _print(folder, result, figures)
@@ -111,7 +112,7 @@ def write_results(
 
 def require_enabled(result: Result) -> None:
     """Raise StrategyError where a strategy was disabled, after a line for each of the first."""
-    errors = result.errors
+    errors = result.failures
     for failure in errors[1:SHOWN_ERRORS]:
         remark(disabled_line(failure))
     if errors:
@@ -132,20 +133,23 @@ def _write(
     figures: Figures,
 ) -> None:
     address = settings.run.ledger or folder.ledger
-    for name in ("fills", "orders", "equity"):
-        folder.write_frame(name, getattr(result, name))
-    if result.quarantine is not None and len(result.quarantine):
-        folder.write_frame("quarantine", result.quarantine.to_pandas())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a view lacks is remarked by write_results
+        for name in ("fills", "orders", "equity"):
+            folder.write_frame(name, getattr(result, name))
+    if len(result.quarantine):
+        folder.write_frame("quarantine", result.quarantine)
     first = next(iter(figures))
     folder.write_json("metrics.json", {"lane": first, **figures[first], "lanes": figures})
     manifest = _manifest(settings, run_id, source, result, folder.relative(address))
-    _report(folder, manifest, source, result, figures)
+    _report(folder, manifest, source, result)
     folder.write_json("manifest.json", manifest)
 
 
 def _manifest(
     settings: Settings, run_id: str, source: Input, result: Result, ledger: str
 ) -> dict[str, Any]:
+    labels = {lane: label for lane, label in result.labels.items() if label}
     content = {
         "run_id": run_id,
         "digest": result.digest,
@@ -153,7 +157,8 @@ def _manifest(
         "strategy": Path(settings.run.strategy or "").name,
         "parameters": settings.run.parameters,
         "lanes": [lane.name for lane in result.plan.lanes],
-        "errors": [{"lane": e.lane, "ts": e.time, "text": e.text} for e in result.errors],
+        **({"labels": labels} if labels else {}),
+        "errors": [{"lane": e.lane, "ts": e.time, "text": e.text} for e in result.failures],
         "source": source.source,
         "bars": {"rows": source.rows, "digest": source.digest or None},
         "interval": source.data.interval,
@@ -168,35 +173,16 @@ def _manifest(
     return masked
 
 
-def _report(
-    folder: Folder,
-    manifest: Mapping[str, Any],
-    source: Input,
-    result: Result,
-    figures: Figures,
-) -> None:
-    lane = result.plan.lanes[0]
-    data = ReportData(
-        strategy=Path(manifest["strategy"]).stem,
-        lane=lane.name,
-        fills=result.fills,
-        orders=result.orders,
-        equity=result.equity,
-        positions=result.positions,
-        trades=result.trades(lane),
-        metrics=figures[lane.name],
-        manifest=manifest,
-        prices=source.prices(),
-    )
+def _report(folder: Folder, manifest: Mapping[str, Any], source: Input, result: Result) -> None:
     try:
-        render(data, folder.report)
+        result.report(folder.report, manifest=manifest, prices=source.prices())
     except ExtraMissing as error:
         remark(f"no report.html: {error}")
 
 
 def _print(folder: Folder | None, result: Result, figures: Figures) -> None:
     out = console()
-    out.print(metrics_table(figures))
+    out.print(metrics_table(figures, result.labels))
     counts = result.counts
     out.print(counts_line(counts))
     if counts["rejected"] > LOUD * counts["read"]:

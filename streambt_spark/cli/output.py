@@ -93,16 +93,21 @@ FIGURES = (
 SHOWN_LANES = 4
 
 
-def metrics_table(lanes: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the figures of the first lanes side by side; the others are in metrics.json."""
+def metrics_table(
+    lanes: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Mapping[str, Any]] | None = None
+) -> Table:
+    """Return the figures of the best lanes side by side; the others are in metrics.json."""
+    from rich.markup import escape
     from rich.table import Table
 
     from streambt_spark.report import text
+    from streambt_spark.report.lanes import ranked, title
 
-    shown = list(lanes.items())[:SHOWN_LANES]
-    more = f" (of {len(lanes)})" if len(lanes) > len(shown) else ""
-    table = Table(f"strategy{more}", *(name[:12] for name, _ in shown), box=None)
+    best = ranked(lanes)[:SHOWN_LANES]
+    more = f" (best of {len(lanes):,})" if len(lanes) > len(best) else ""
+    titles = (escape(title(name, (labels or {}).get(name))) for name in best)
+    table = Table(f"strategy{more}", *titles, box=None)
     for label, field, style in FIGURES:
         write = partial(text.number, digits=0) if style == "count" else getattr(text, style)
-        table.add_row(label, *(write(figures.get(field)) for _, figures in shown))
+        table.add_row(label, *(write(lanes[name].get(field)) for name in best))
     return table

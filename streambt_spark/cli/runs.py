@@ -39,7 +39,7 @@ def show(folder: RunFolder) -> None:
     held = Folder(folder)
     manifest = held.manifest()
     out = console()
-    out.print(metrics_table(held.metrics()["lanes"]))
+    out.print(metrics_table(held.metrics()["lanes"], manifest.get("labels")))
     out.print(", ".join(f"{name} {count:,}" for name, count in manifest["counts"].items()))
     out.print(f"run {manifest['run_id']}\ndigest {manifest['digest']}")
 

@@ -17,7 +17,7 @@ from streambt_spark.spark.listener import Course, Progress, ProgressSink
 from streambt_spark.spark.operator import packed
 from streambt_spark.spark.replay import replay_packs
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
-from streambt_spark.stores.ledger import has_ended, read_ledger
+from streambt_spark.stores.ledger import has_ended
 from streambt_spark.streams.kafka import require_topic
 from streambt_spark.streams.pace import Pace
 from streambt_spark.streams.packing import ROWS_PER_PACK
@@ -71,7 +71,7 @@ def replay(
         query = start(spark, plan, packs, by_pack, trigger={"availableNow": True})
         wait(query)
     settings = {"engine": "spark", "ledger": job.ledger, "snapshot": source.path}
-    return Result(plan, read_ledger(job.ledger), calendar, settings)
+    return Result(plan, job.ledger, calendar, settings)
 
 
 def live(
@@ -114,7 +114,7 @@ def live(
                 wait(query, end.reached)
             except KeyboardInterrupt:
                 settings["stopped"] = True
-    return Result(plan, read_ledger(job.ledger), calendar, settings)
+    return Result(plan, job.ledger, calendar, settings)
 
 
 class _End:

@@ -1,6 +1,6 @@
 """The tear sheet: one offline HTML file about one lane of a run."""
 
-from streambt_spark.report.data import ReportData, trades_frame
+from streambt_spark.report.data import ReportData
 from streambt_spark.report.page import render
 
-__all__ = ["ReportData", "render", "trades_frame"]
+__all__ = ["ReportData", "render"]

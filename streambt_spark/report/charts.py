@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import re
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from streambt_spark.errors import ExtraMissing
 from streambt_spark.report.series import thin
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 Figure = dict[str, Any]
@@ -46,6 +51,22 @@ def equity_figure(
             "xaxis": {"type": "date", "anchor": "y2"},
         },
     }
+
+
+def equity_plot(ts: pd.DatetimeIndex, equity: NDArray[np.float64], initial: float) -> Any:
+    """Return equity above its drawdown as a figure of Plotly's own, for notebooks.
+
+    Raises ExtraMissing without the `report` extra.
+    """
+    try:
+        import plotly.graph_objects as go
+    except ImportError as error:
+        raise ExtraMissing(
+            f"a plot needs {error.name}, which is not installed:"
+            ' pip install "streambt-spark[report]"'
+        ) from error
+    figure = _plain(equity_figure(ts, equity, None, initial), _colours())
+    return go.Figure(figure).update_layout(template="plotly_white", hovermode="x unified")
 
 
 def price_figure(bars: pd.DataFrame, fills: pd.DataFrame, positions: pd.DataFrame) -> Figure:
@@ -130,3 +151,26 @@ def _millis(ts: pd.DatetimeIndex | pd.Series) -> NDArray[np.float64]:
 def _packed(values: NDArray[np.float64]) -> dict[str, str]:
     """Return an array as Plotly's typed array, a third of the size of decimal text."""
     return {"dtype": "f8", "bdata": base64.b64encode(values.astype("<f8").tobytes()).decode()}
+
+
+def _colours() -> dict[str, str]:
+    """Return the colours of the page's light theme by their names."""
+    css = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    light = css.partition("}")[0]
+    return {f"${name}": value for name, value in re.findall(r"--([\w-]+): ([^;]+);", light)}
+
+
+def _plain(value: Any, colours: Mapping[str, str]) -> Any:
+    """Return a figure with colours and numbers in place of their names and bytes."""
+    if isinstance(value, str):
+        return colours.get(value, value)
+    if isinstance(value, list):
+        return [_plain(item, colours) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "bdata" in value:
+        return np.frombuffer(base64.b64decode(value["bdata"]), "<f8")
+    plain = {name: _plain(item, colours) for name, item in value.items()}
+    if isinstance(plain.get("x"), np.ndarray):
+        plain["x"] = plain["x"].astype("datetime64[ms]")
+    return plain

@@ -201,6 +201,7 @@ def _facts(data: ReportData, ts: pd.DatetimeIndex) -> list[tuple[str, str]]:
         ("Calendar", str(data.metrics.get("calendar") or text.NONE)),
         ("Engine", str(run.get("engine") or text.NONE)),
         ("Lane", data.lane),
+        *((str(name), str(value)) for name, value in data.label.items()),
         ("Run", str(run.get("run_id") or text.NONE)),
     ]
 

@@ -25,18 +25,27 @@ def bars_to_frame(bars: Bars) -> pd.DataFrame:
 
     A symbol without a bar at a time has NaN there.
     """
-    bars = bars.sorted()
+    return widen(bars_to_long(bars))
+
+
+def bars_to_long(bars: Bars) -> pd.DataFrame:
+    """Return bars with the columns open, high, low, close, volume by (symbol, UTC time)."""
+    bars = bars.take(np.lexsort((bars.ts, bars.code)))
     index = pd.MultiIndex.from_arrays(
         [
-            pd.to_datetime(bars.ts, unit="us", utc=True),
             np.array(bars.symbols, dtype=object)[bars.code],
+            pd.to_datetime(bars.ts, unit="us", utc=True),
         ],
-        names=["ts", "symbol"],
+        names=["symbol", "ts"],
     )
-    long = pd.DataFrame({name: getattr(bars, name) for name in FIELDS}, index=index)
+    return pd.DataFrame({name: getattr(bars, name) for name in FIELDS}, index=index)
+
+
+def widen(long: pd.DataFrame) -> pd.DataFrame:
+    """Return rows by (symbol, time) as rows by time, with MultiIndex columns (symbol; field)."""
     wide = pd.DataFrame(long.unstack("symbol"))
     present = wide.columns.get_level_values("symbol").unique()
-    order = [(symbol, field) for symbol in present for field in FIELDS]
+    order = [(symbol, field) for symbol in present for field in long.columns]
     wide = wide.reorder_levels([1, 0], axis=1).reindex(columns=order)
     return wide.rename_axis(columns=["symbol", "field"])
 

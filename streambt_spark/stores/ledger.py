@@ -124,9 +124,15 @@ def write_ledger(address: str, ledger: pa.Table) -> None:
         raise OutputError(f"the ledger {place.text} cannot be written: {cause}") from error
 
 
-def read_ledger(path: str) -> pa.Table:
-    """Return all rows of a ledger table. Raises SourceNotFound where there is none."""
-    table = _read(path)
+def read_ledger(
+    path: str, *, columns: Sequence[str] | None = None, kinds: Sequence[str] | None = None
+) -> pa.Table:
+    """Return a ledger table, or of it some columns of the events of some kinds.
+
+    Raises SourceNotFound where there is none.
+    """
+    filters = None if kinds is None else [("kind", "in", list(kinds))]
+    table = _read(path, columns=None if columns is None else list(columns), filters=filters)
     if table is None:
         raise SourceNotFound(f"no ledger at {path}; run the backtest first, or check the path")
     return table

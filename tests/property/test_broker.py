@@ -15,10 +15,11 @@ from streambt_spark.core.broker.account import open_account, step
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.audit import audit
 from streambt_spark.core.ledger.events import COLUMNS, Events, Kind
-from streambt_spark.core.ledger.trades import Fills, match_fills
+from streambt_spark.core.ledger.trades import match_fills
 from streambt_spark.core.market.slices import Panel
 from streambt_spark.core.plan import Plan
 from streambt_spark.stores.ledger import ledger_table
+from tests.ledgers import fills_of
 from tests.oracle import as_ledger
 from tests.property.accounts import Case, cases
 
@@ -140,7 +141,7 @@ def test_equity_is_the_start_and_what_trades_and_open_lots_made(case: Case) -> N
     events = ledger_of(case)
     if not len(case.panel.ts):
         return
-    trades, left = match_fills(Fills.of(events, 0))
+    trades, left = match_fills(fills_of(events))
     closes: dict[int, float] = {}
     for row in case.panel.close:
         closes |= {s: price for s, price in enumerate(row.tolist()) if price == price}

@@ -11,31 +11,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streambt_spark.core.ledger import metrics
-from streambt_spark.core.ledger.events import DTYPES
-from streambt_spark.core.ledger.metrics import Curve, Metrics
-from streambt_spark.core.ledger.trades import Fills, match_fills
+from streambt_spark.core.ledger.metrics import Metrics
+from streambt_spark.core.ledger.summaries import Curve, summarise
+from tests.ledgers import DAY, no_fills
 
-DAY = 86_400_000_000
+FIRST = 7
+"""The day of the first slice."""
 CENTS = st.integers(1, 10**12)
 
 
 def measure(equity: list[int], initial: int) -> Metrics:
     """Return the metrics of one slice a day without fills."""
-    count = len(equity)
-    fills = Fills(**{name: np.empty(0, DTYPES[name]) for name in Fills.__slots__})
-    return metrics.compute(
-        Curve(
-            ts=np.arange(count, dtype=np.int64) * DAY,
-            equity=np.array(equity, np.int64),
-            exposure=np.zeros(count, np.int64),
-        ),
-        np.arange(count),
-        match_fills(fills)[0],
-        fills,
-        initial=initial,
-        periods_per_year=252,
-        calendar="XNYS",
+    days = FIRST + np.arange(len(equity))
+    curve = Curve(days * DAY, days, np.array(equity, np.int64), np.zeros(len(equity), np.int64))
+    none = np.zeros(2, np.int64)
+    (summary,) = summarise(
+        np.array([initial]), curve, np.array([0, len(equity)]), no_fills(), none, 1
     )
+    return metrics.measure(summary, periods_per_year=252, calendar="XNYS")
 
 
 @settings(max_examples=300, deadline=None)
@@ -79,3 +72,36 @@ def test_scale_changes_no_ratio(equity: list[int], scale: int) -> None:
     other = measure([scale * cents for cents in equity], scale * equity[0])
     for name in ("max_drawdown", "max_drawdown_peak", "max_drawdown_periods", "total_return"):
         assert getattr(one, name) == getattr(other, name)
+
+
+def fall_of(equity: list[int]) -> tuple[object, ...]:
+    """Return the deepest fall of [initial, day 0, day 1, …], found by looking at every pair."""
+    falls = [
+        ((low - high) / high, peak, trough)
+        for peak, high in enumerate(equity)
+        if high == max(equity[: peak + 1])
+        for trough, low in enumerate(equity[peak:], peak)
+        if max(equity[peak : trough + 1]) == high
+    ]
+    depth = min(fall for fall, _, _ in falls)
+    if depth == 0:
+        return (0.0, None, None, None, 0)
+    trough = min(at for fall, _, at in falls if fall == depth)
+    # Where the peak's height was reached several times, the fall began at the last of them.
+    peak = max(start for fall, start, at in falls if (fall, at) == (depth, trough))
+    later = (at for at in range(trough, len(equity)) if equity[at] >= equity[peak])
+    recovery = next(later, None)
+    until = len(equity) - 1 if recovery is None else recovery
+    return (depth, peak, trough, recovery, until - peak)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=12))
+def test_drawdown_is_the_deepest_of_all(equity: list[int]) -> None:
+    """Of equal falls the first, from the last time at its peak, to the recovery or the end."""
+    found = measure(equity[1:], equity[0])
+    times = (found.max_drawdown_peak, found.max_drawdown_trough, found.max_drawdown_recovery)
+    depth, *places, periods = fall_of(equity)
+    expected = [None if at is None else (FIRST + max(0, at - 1)) * DAY for at in places]
+    assert (found.max_drawdown, list(times)) == (depth, expected)
+    assert found.max_drawdown_periods == periods

@@ -104,14 +104,11 @@ def test_futures_evening_belongs_to_the_next_session() -> None:
     assert Calendar.named("CME").session_of(ts, "1m").tolist() == expected
 
 
-def test_session_ends() -> None:
-    """Of each session the last slice counts, the unfinished last session included."""
-    ts = at(
-        "2021-01-04T14:30", "2021-01-04T20:59", "2021-01-05T14:30", "2021-01-06T14:30",
-        "2021-01-06T14:31",
-    )  # fmt: skip
-    assert Calendar.named("XNYS").session_ends(ts, "1m").tolist() == [1, 2, 4]
-    assert Calendar.named("24/7").session_ends(ts[:0], "1m").tolist() == []
+def test_clock_changes_are_known_beyond_2037() -> None:
+    """The zone's rule goes on where its table ends: summer time in 2040 as in 2021."""
+    ts = at("2040-01-05T04:59", "2040-01-05T05:00", "2040-07-06T03:59", "2040-07-06T04:00")
+    expected = ["2040-01-04", "2040-01-05", "2040-07-05", "2040-07-06"]
+    assert Calendar.named("XNYS").session_of(ts, "1m").tolist() == [day(d) for d in expected]
 
 
 def test_times_before_1970() -> None:

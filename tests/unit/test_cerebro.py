@@ -53,8 +53,7 @@ def test_a_first_strategy() -> None:
     assert result.counts == {
         "read": 6, "accepted": 6, "duplicate": 0, "late": 0, "rejected": 0, "revised": 0,
     }  # fmt: skip
-    assert result.quarantine is not None
-    assert result.quarantine.num_rows == 0
+    assert len(result.quarantine) == 0
 
 
 def test_rows_that_are_no_bar_are_in_the_result() -> None:
@@ -68,9 +67,8 @@ def test_rows_that_are_no_bar_are_in_the_result() -> None:
     assert result.counts == {
         "read": 9, "accepted": 7, "duplicate": 1, "late": 0, "rejected": 1, "revised": 1,
     }  # fmt: skip
-    assert result.quarantine is not None
-    assert result.quarantine["reason"].to_pylist() == ["non_positive_price"]
-    assert result.quarantine["row"].to_pylist() == [7]
+    assert result.quarantine["reason"].tolist() == ["non_positive_price"]
+    assert result.quarantine["row"].tolist() == [7]
 
 
 def test_a_live_universe_has_its_symbols_as_the_stores_do() -> None:

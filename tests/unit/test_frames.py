@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from streambt_spark.errors import BadColumns
-from streambt_spark.stores.frames import bars_to_frame
+from streambt_spark.stores.frames import bars_to_frame, bars_to_long
 from streambt_spark.stores.generator import generate
 from streambt_spark.stores.intake import intake
 from streambt_spark.stores.tables import bars_to_table, table_to_bars
@@ -56,3 +56,12 @@ def test_tables_round_trip() -> None:
     """Bars to an Arrow table and back are equal."""
     bars = generate(["B", "A"], 20, gaps=0.2)
     assert table_to_bars(bars_to_table(bars), "1d").digest() == bars.digest()
+
+
+def test_long_rows_by_symbol_and_time() -> None:
+    """Symbol by symbol and ascending, whatever the order of the bars; taken in again, the same."""
+    bars = generate(["B", "A"], 20, gaps=0.2)
+    long = bars_to_long(bars.take(slice(None, None, -1)))
+    assert (long.index.names, long.columns.tolist()) == (["symbol", "ts"], FIELDS)
+    assert long.index.is_monotonic_increasing
+    assert intake(long, interval="1d").bars.digest() == bars.digest()

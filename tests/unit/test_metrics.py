@@ -13,17 +13,12 @@ import numpy as np
 import pytest
 
 from streambt_spark.core.ledger import metrics
-from streambt_spark.core.ledger.events import DTYPES
-from streambt_spark.core.ledger.metrics import Curve, Metrics
-from streambt_spark.core.ledger.trades import Fills, match_fills
+from streambt_spark.core.ledger.metrics import Metrics
+from streambt_spark.core.ledger.summaries import Curve, summarise
+from streambt_spark.core.ledger.trades import Fills
+from tests.ledgers import DAY, no_fills
 
-DAY = 86_400_000_000
 DAILY = Path(__file__).parents[2].parent / "shared" / "market" / "us_daily.csv.gz"
-
-
-def no_fills() -> Fills:
-    """Return no fills."""
-    return Fills(**{name: np.empty(0, DTYPES[name]) for name in Fills.__slots__})
 
 
 def measure(
@@ -37,21 +32,17 @@ def measure(
 ) -> Metrics:
     """Return the metrics of one slice a day, every slice a session's end unless told."""
     count = len(equity)
+    fills = fills or no_fills()
     curve = Curve(
-        ts=np.arange(count, dtype=np.int64) * DAY,
+        ts=np.arange(count) * DAY,
+        session=np.searchsorted(range(count) if ends is None else ends, np.arange(count)),
         equity=np.array(equity, np.int64),
         exposure=np.array(exposure or [0] * count, np.int64),
     )
-    fills = fills or no_fills()
-    return metrics.compute(
-        curve,
-        np.array(range(count) if ends is None else ends, np.intp),
-        match_fills(fills)[0],
-        fills,
-        initial=initial,
-        periods_per_year=periods_per_year,
-        calendar="XNYS",
+    (summary,) = summarise(
+        np.array([initial]), curve, np.array([0, count]), fills, np.array([0, len(fills)]), 1
     )
+    return metrics.measure(summary, periods_per_year=periods_per_year, calendar="XNYS")
 
 
 def round_trips(*pnl: int) -> Fills:

@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 
 from streambt_spark.core.ledger.trades import Fills, match_fills
+from streambt_spark.engines.frames import trades_frame
 from streambt_spark.errors import ExtraMissing, OutputError
-from streambt_spark.report import ReportData, charts, page, render, text, trades_frame
+from streambt_spark.report import ReportData, charts, page, render, text
 from streambt_spark.report.series import buy_and_hold, monthly_returns, thin
 
 DAY = 86_400_000_000
@@ -141,6 +142,17 @@ def test_shows_the_run(tmp_path: Path) -> None:
     assert re.search(r'<th scope="row">Total return</th><td>\+12\.34 %</td>', html)
     assert re.search(r'<th scope="row">Sharpe</th><td>\N{EN DASH}</td>', html)
     assert "All 3, the latest first." in html
+
+
+def test_shows_label_and_errors(tmp_path: Path) -> None:
+    """What tells the lane from others is among the facts, what its code raised before all else."""
+    html = written(
+        report(label={"fast": 10, HOSTILE: HOSTILE}, errors=[f"boom {HOSTILE}"]), tmp_path
+    )
+    assert "<dt>fast</dt><dd>10</dd>" in html
+    assert html.index("boom &lt;script&gt;") < html.index("Equity and drawdown")
+    assert "<script>alert(" not in html
+    assert "The strategy failed" not in written(report(), tmp_path)
 
 
 def test_shows_the_bars_of_the_manifest(tmp_path: Path) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from streambt_spark.core.ledger.events import DTYPES, Events, Kind
 from streambt_spark.core.ledger.trades import Fills, match_fills
-
-DAY = 86_400_000_000
+from tests.ledgers import DAY, no_fills
 
 
 def fills_of(*rows: tuple[int, int, float, float, int], symbol: int = 0) -> Fills:
@@ -95,22 +92,6 @@ def test_symbols_do_not_mix() -> None:
 
 def test_no_fills() -> None:
     """No fills give no trades and no open lots."""
-    empty = {name: np.empty(0, DTYPES[name]) for name in Fills.__slots__}
-    trades, left = match_fills(Fills(**empty))
+    trades, left = match_fills(no_fills())
     assert (len(trades), len(left)) == (0, 0)
     assert trades.pnl.dtype == np.int64
-
-
-@pytest.mark.parametrize(("lane", "expected"), [(0, [7.0]), (1, [8.0])])
-def test_fills_of_a_lane(lane: int, expected: list[float]) -> None:
-    """Only the fills of the lane are taken from a ledger's events."""
-    columns = {name: np.zeros(3, dtype) for name, dtype in DTYPES.items()}
-    columns["kind"][:] = (Kind.FILL, Kind.FILL, Kind.ORDER)
-    columns["lane"][:] = (0, 1, 0)
-    columns["quantity"][:] = (7.0, 8.0, 9.0)
-    assert Fills.of(Events(**columns), lane).quantity.tolist() == expected
-
-
-def test_traded_value_excludes_commission() -> None:
-    """10 at 100 bought and sold at 115 trades 2,150 whatever the commission."""
-    assert fills_of((1, 1, 10, 100.0, 7), (2, -1, 10, 115.0, 7)).traded_value() == 215_000

@@ -2,24 +2,19 @@
 
 Returns are simple, from one session's end to the next, the first one against the initial cash.
 The definitions are those of empyrical: sample deviation (ddof 1), annualised by √AF with AF periods
-a year; the risk-free rate and the required return are zero. Sums are exactly rounded, so no figure
-depends on the order of a summation or on the machine's vector width.
+a year; the risk-free rate and the required return are zero. All is made of an account's `summary`,
+so a run that kept no ledger has the same figures as one that did.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from streambt_spark.core.ledger.trades import Fills, Trades
+from streambt_spark.core.ledger.summary import exact, total
 
 CONVENTIONS = {
     "returns": "simple, session end to session end, the first against the initial cash",
@@ -37,18 +32,6 @@ CONVENTIONS = {
     "undefined": "null",
 }
 """What each figure means, for the output's reader."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """An account over its T slices, ascending in time."""
-
-    ts: NDArray[np.int64]  # UTC microseconds
-    equity: NDArray[np.int64]  # cents
-    exposure: NDArray[np.int64]  # cents, gross value of the positions
-
-    def __len__(self) -> int:
-        return len(self.ts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,63 +79,62 @@ class Metrics:
         `minor_units` is how many the currency's unit has.
         """
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in _MONEY:
+        for name in MONEY:
             shown[name] = _scaled(shown[name], minor_units)
-        for name in _TIMES:
+        for name in TIMES:
             shown[name] = _iso(shown[name])
-        for name in _DURATIONS:
+        for name in DURATIONS:
             shown[f"{name}_days"] = _scaled(shown.pop(name), _DAY_US)
         return shown | {"conventions": dict(CONVENTIONS)}
 
 
 _DAY_US = 86_400_000_000
-_MONEY = (
+MONEY = (
     "initial", "final", "net_profit", "total_commission", "expectancy", "average_win",
     "average_loss", "best_trade", "worst_trade",
 )  # fmt: skip
-_TIMES = ("start", "end", "max_drawdown_peak", "max_drawdown_trough", "max_drawdown_recovery")
-_DURATIONS = ("max_drawdown_duration", "average_holding")
+TIMES = ("start", "end", "max_drawdown_peak", "max_drawdown_trough", "max_drawdown_recovery")
+DURATIONS = ("max_drawdown_duration", "average_holding")
 
 
-def compute(
-    curve: Curve,
-    ends: NDArray[np.intp],
-    trades: Trades,
-    fills: Fills,
-    *,
-    initial: int,
-    periods_per_year: float,
-    calendar: str,
-) -> Metrics:
-    """Return the figures of an account.
+FIGURES = tuple(
+    f"{f.name}_days" if f.name in DURATIONS else f.name
+    for f in fields(Metrics)
+    if f.name != "calendar"
+)
+"""The names of the numbers and times in `Metrics.as_dict`."""
 
-    `ends` are the ascending indices of the last slice of each session in `curve`, `initial` the
-    cash in cents before the first slice (positive). Once the equity at a session's end is zero or
-    less, returns mean nothing: the figures made from them are None, total return and drawdown not.
+
+def measure(summary: np.void, *, periods_per_year: float, calendar: str) -> Metrics:
+    """Return the figures of a finished summary.
+
+    Once the equity at a session's end is zero or less, returns mean nothing: the figures made from
+    them are None, total return and drawdown not.
     """
-    equity = np.concatenate((np.array([initial]), curve.equity[ends]))
-    annual = _annual_return(equity, periods_per_year)
-    fall = _drawdown(np.concatenate((curve.ts[:1], curve.ts[ends])), equity)
+    initial, final = int(summary["initial"]), int(summary["before"])
+    periods, slices = int(summary["periods"]), int(summary["slices"])
+    annual = _annual_return(summary, periods_per_year)
+    fall = _drawdown(summary)
     return Metrics(
         periods_per_year=periods_per_year,
         calendar=calendar,
-        periods=len(ends),
-        start=int(curve.ts[0]) if len(curve) else None,
-        end=int(curve.ts[-1]) if len(curve) else None,
+        periods=periods,
+        start=int(summary["start"]) if slices else None,
+        end=int(summary["ts"]) if slices else None,
         initial=initial,
-        final=int(equity[-1]),
-        net_profit=int(equity[-1]) - initial,
-        total_return=int(equity[-1]) / initial - 1 if len(ends) else None,
+        final=final,
+        net_profit=final - initial,
+        total_return=final / initial - 1 if periods else None,
         annual_return=annual,
         calmar=_ratio(annual, None if fall.max_drawdown is None else -fall.max_drawdown),
-        turnover=_turnover(fills.traded_value(), equity[1:], periods_per_year),
-        time_in_market=_mean(curve.exposure > 0),
-        average_exposure=_average_exposure(curve),
-        fills=len(fills),
-        total_commission=int(fills.commission.sum()),
-        **_risk(equity, periods_per_year)._asdict(),
+        turnover=_turnover(summary, periods_per_year),
+        time_in_market=_ratio(int(summary["in_market"]), slices),
+        average_exposure=_ratio(total(summary, "exposure"), int(summary["solvent"])),
+        fills=int(summary["fills"]),
+        total_commission=exact(summary, "commissions"),
+        **_risk(summary, periods_per_year)._asdict(),
         **fall._asdict(),
-        **_trade_figures(trades)._asdict(),
+        **_trade_figures(summary)._asdict(),
     )
 
 
@@ -183,91 +165,76 @@ class _TradeFigures(NamedTuple):
     worst_trade: int | None
 
 
-def _annual_return(equity: NDArray[np.int64], periods_per_year: float) -> float | None:
-    """Return the compound annual return of equity [initial, end of session 1, …]."""
-    periods = len(equity) - 1
-    if periods < 1 or equity.min() <= 0:
+def _annual_return(summary: np.void, periods_per_year: float) -> float | None:
+    """Return the compound annual return from the initial cash to the last session's end."""
+    periods = int(summary["periods"])
+    if periods < 1 or summary["ruined"]:
         return None
+    whole = int(summary["before"]) / int(summary["initial"])
     try:
-        growth: float = (int(equity[-1]) / int(equity[0])) ** (periods_per_year / periods)
+        growth: float = whole ** (periods_per_year / periods)
     except OverflowError:
         return None
     return growth - 1
 
 
-def _risk(equity: NDArray[np.int64], periods_per_year: float) -> _Risk:
-    """Return annualised volatility, Sharpe and Sortino of equity [initial, end of session 1, …]."""
-    if len(equity) < 3 or equity.min() <= 0:
+def _risk(summary: np.void, periods_per_year: float) -> _Risk:
+    """Return annualised volatility, Sharpe and Sortino; a spread needs two returns."""
+    periods = int(summary["periods"])
+    if periods < 2 or summary["ruined"]:
         return _Risk(None, None, None)
-    returns = np.diff(equity) / equity[:-1]
-    mean = math.fsum(returns) / len(returns)
-    spread = math.fsum((returns - mean) ** 2) / (len(returns) - 1)
-    # Equal returns differ from their own mean in the last bit; that is no variance.
-    deviation = 0.0 if returns.min() == returns.max() else math.sqrt(spread)
-    downside = math.sqrt(math.fsum(np.minimum(returns, 0.0) ** 2) / len(returns))
+    mean = total(summary, "returns") / periods
+    excess = total(summary, "excess")
+    spread = (total(summary, "squares") - excess * excess / periods) / (periods - 1)
+    deviation = math.sqrt(max(spread, 0.0))
+    downside = math.sqrt(total(summary, "downside") / periods)
     root = math.sqrt(periods_per_year)
     return _Risk(deviation * root, _ratio(mean * root, deviation), _ratio(mean * root, downside))
 
 
-def _drawdown(ts: NDArray[np.int64], equity: NDArray[np.int64]) -> _Drawdown:
-    """Return the deepest fall below the running peak, and when it began, turned and recovered.
-
-    Of equally deep falls the first counts. Without a recovery its length runs to the end.
-    """
-    if len(equity) < 2:
+def _drawdown(summary: np.void) -> _Drawdown:
+    """Return the deepest fall below the running peak; without a recovery it lasts to the end."""
+    if not summary["periods"]:
         return _Drawdown(None)
-    peaks = np.maximum.accumulate(equity)
-    falls = (equity - peaks) / peaks
-    trough = int(falls.argmin())
-    if falls[trough] == 0:
+    if summary["fall"] == 0:
         return _Drawdown(0.0, max_drawdown_periods=0, max_drawdown_duration=0)
-    peak = int(np.flatnonzero(falls[:trough] == 0)[-1])
-    later = np.flatnonzero(falls[trough:] == 0)
-    until = trough + int(later[0]) if len(later) else len(ts) - 1
+    recovered = bool(summary["recovered"])
+    until = int(summary["recovery_ts" if recovered else "ts"])
+    last = int(summary["recovery_period" if recovered else "periods"])
     return _Drawdown(
-        max_drawdown=float(falls[trough]),
-        max_drawdown_peak=int(ts[peak]),
-        max_drawdown_trough=int(ts[trough]),
-        max_drawdown_recovery=int(ts[until]) if len(later) else None,
-        max_drawdown_periods=until - peak,
-        max_drawdown_duration=int(ts[until] - ts[peak]),
+        max_drawdown=float(summary["fall"]),
+        max_drawdown_peak=int(summary["fall_peak_ts"]),
+        max_drawdown_trough=int(summary["trough_ts"]),
+        max_drawdown_recovery=until if recovered else None,
+        max_drawdown_periods=last - int(summary["fall_peak_period"]),
+        max_drawdown_duration=until - int(summary["fall_peak_ts"]),
     )
 
 
-def _turnover(traded: int, equity: NDArray[np.int64], periods_per_year: float) -> float | None:
-    """Return half the traded value over the mean equity, per year."""
-    mean = _mean(equity)
+def _turnover(summary: np.void, periods_per_year: float) -> float | None:
+    """Return half the traded value over the mean session-end equity, per year."""
+    periods = int(summary["periods"])
+    mean = _ratio(exact(summary, "equities"), periods)
     if mean is None or mean <= 0:
         return None
-    return traded / 2 / mean * (periods_per_year / len(equity))
+    return exact(summary, "traded") / 2 / mean * (periods_per_year / periods)
 
 
-def _average_exposure(curve: Curve) -> float | None:
-    """Return the mean gross exposure over equity, over the slices with equity left."""
-    solvent = curve.equity > 0
-    return _mean(curve.exposure[solvent] / curve.equity[solvent])
-
-
-def _trade_figures(trades: Trades) -> _TradeFigures:
+def _trade_figures(summary: np.void) -> _TradeFigures:
     """Return the figures of the closed round trips."""
-    pnl = trades.pnl
-    wins, losses = pnl[pnl > 0], pnl[pnl < 0]
+    trades, wins, losses = (int(summary[name]) for name in ("trades", "wins", "losses"))
+    won, lost = exact(summary, "won"), exact(summary, "lost")
     return _TradeFigures(
-        trades=len(trades),
-        win_rate=_mean(pnl > 0),
-        profit_factor=_ratio(float(wins.sum()), -float(losses.sum())),
-        expectancy=_mean(pnl),
-        average_win=_mean(wins),
-        average_loss=_mean(losses),
-        average_holding=_mean(trades.held),
-        best_trade=int(pnl.max()) if len(pnl) else None,
-        worst_trade=int(pnl.min()) if len(pnl) else None,
+        trades=trades,
+        win_rate=_ratio(wins, trades),
+        profit_factor=_ratio(won, -lost),
+        expectancy=_ratio(won + lost, trades),
+        average_win=_ratio(won, wins),
+        average_loss=_ratio(lost, losses),
+        average_holding=_ratio(exact(summary, "held"), trades),
+        best_trade=int(summary["best"]) if trades else None,
+        worst_trade=int(summary["worst"]) if trades else None,
     )
-
-
-def _mean(values: NDArray[np.generic]) -> float | None:
-    listed: Sequence[float] = values.tolist()
-    return math.fsum(listed) / len(listed) if listed else None
 
 
 def _ratio(value: float | None, by: float | None) -> float | None:

@@ -1,11 +1,8 @@
 """Closed round trips: the fills of one lane, matched first in, first out.
 
-Each fill that reduces a position closes that symbol's oldest open lots first; a fill larger than
-the position closes it and opens the rest on the other side. A trade is one match of an entry fill
-with an exit fill, so a lot closed in three parts is three trades, and a fill that closes two lots
-is two. Cash and commission of a fill are shared out over its parts by cumulative rounding: after
-each part, the sum handed out is the exact share rounded half-even, and the last part takes the
-rest. So every part is within one cent of its exact share, and the parts sum to the fill.
+A trade is one match of an entry fill with an exit fill, so a lot closed in three parts is three
+trades, and a fill that closes two lots is two; a fill larger than the position closes it and opens
+the rest on the other side. How the lots are kept, and cash and commission shared out, is in `lots`.
 """
 
 from __future__ import annotations
@@ -16,16 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from streambt_spark.core.broker.money import round_minor
-from streambt_spark.core.ledger.events import Kind
+from streambt_spark.core.ledger.lots import close, enter, oldest, open_lots, settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from streambt_spark.core.ledger.events import Events
-
-DUST = 1e-12
-"""A rest below this share of a fill's quantity is float rounding of fractional lots: it is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,16 +34,9 @@ class Fills:
     def __len__(self) -> int:
         return len(self.ts)
 
-    @classmethod
-    def of(cls, events: Events, lane: int) -> Fills:
-        """Return the fills among the events of a lane, given by its index."""
-        rows = np.flatnonzero((events.kind == Kind.FILL) & (events.lane == lane))
-        names = ("ts", "symbol", "side", "quantity", "price", "commission", "amount")
-        return cls(*(getattr(events, name)[rows] for name in names))
-
-    def traded_value(self) -> int:
-        """Return the value bought and sold, in cents, commissions excluded."""
-        return int(np.abs(self.amount + self.commission).sum())
+    def take(self, rows: slice) -> Fills:
+        """Return some of the fills."""
+        return Fills(*(getattr(self, name)[rows] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,20 +80,20 @@ def match_fills(fills: Fills) -> tuple[Trades, OpenLots]:
 
     Exact in cents: Σ trades.pnl + Σ open.amount = Σ fills.amount, and the same for commissions.
     """
-    totals = np.stack((fills.amount, fills.commission))
-    given = np.zeros_like(totals)
-    rest = np.zeros(len(fills))
-    matches = _match(fills.symbol, fills.side, fills.quantity, totals, given, rest)
-    lots = np.flatnonzero(rest)
-    amount, commission = (totals - given)[:, lots]
+    lots = open_lots(int(fills.symbol.max(initial=-1)) + 1, len(fills))
+    matches = _match(
+        lots, fills.ts, fills.symbol, fills.side, fills.quantity, fills.commission, fills.amount
+    )
+    kept = lots.rows[np.argsort(lots.rows["fill"], kind="stable")]
+    kept = kept[kept["rest"] > 0]
     still_open = OpenLots(
-        symbol=fills.symbol[lots],
-        side=fills.side[lots],
-        quantity=rest[lots],
-        entry_ts=fills.ts[lots],
-        entry_price=fills.price[lots],
-        amount=amount,
-        commission=commission,
+        symbol=fills.symbol[kept["fill"]],
+        side=fills.side[kept["fill"]],
+        quantity=kept["rest"],
+        entry_ts=kept["ts"],
+        entry_price=fills.price[kept["fill"]],
+        amount=kept["amount"] - kept["amount_given"],
+        commission=kept["commission"] - kept["commission_given"],
     )
     return _trades(fills, *matches), still_open
 
@@ -141,48 +125,26 @@ def _trades(
 
 
 @njit(cache=True)
-def _match(symbol, side, quantity, totals, given, rest):  # type: ignore[no-untyped-def]
-    """Match fills; `given` [2, N] and `rest` [N] take the cents handed out and what is left open.
+def _match(lots, ts, symbol, side, quantity, commission, amount):  # type: ignore[no-untyped-def]
+    """Match fills and return the matches: entry, exit, quantity, parts.
 
     Every match uses up a lot or ends its fill, and a fill that opens a lot used up the lots before
-    it, so there are at most N matches. A symbol's open lots are a linked list of fill numbers.
+    it, so there are at most as many matches as fills.
     """
-    count = len(symbol)
+    count = len(ts)
     entry, leave = np.empty(count, np.int64), np.empty(count, np.int64)
     sizes, parts = np.empty(count), np.empty((2, 2, count), np.int64)
-    symbols = symbol.max() + 1 if count else 0
-    head, tail, after = np.full(symbols, -1), np.full(symbols, -1), np.full(count, -1)
     found = 0
-    for new in range(count):
-        code = symbol[new]
-        rest[new] = quantity[new]
-        while rest[new] > 0 and head[code] >= 0 and side[head[code]] != side[new]:
-            lot = head[code]
-            size = min(rest[new], rest[lot])
-            _take(size, lot, quantity, rest, totals, given, parts[0, :, found])
-            _take(size, new, quantity, rest, totals, given, parts[1, :, found])
-            entry[found], leave[found], sizes[found] = lot, new, size
+    for n in range(count):
+        row = enter(lots, n, ts[n], side[n], quantity[n], commission[n], amount[n])
+        lot = oldest(lots, symbol[n], row)
+        while lot >= 0:
+            entry[found], leave[found] = lots.rows[lot].fill, n
+            taken = close(lots, symbol[n], lot, row)
+            sizes[found] = taken[0]
+            parts[0, 0, found], parts[0, 1, found] = taken[1], taken[2]
+            parts[1, 0, found], parts[1, 1, found] = taken[3], taken[4]
             found += 1
-            if rest[lot] == 0:
-                head[code] = after[lot]
-        if rest[new] > 0:
-            if head[code] < 0:
-                head[code] = new
-            else:
-                after[tail[code]] = new
-            tail[code] = new
+            lot = oldest(lots, symbol[n], row)
+        settle(lots, symbol[n], row)
     return entry[:found], leave[:found], sizes[:found], parts[:, :, :found]
-
-
-@njit(cache=True)
-def _take(size, fill, quantity, rest, totals, given, part):  # type: ignore[no-untyped-def]
-    """Take `size` off a fill and write the cash and the commission that go with it to `part`."""
-    whole = quantity[fill]
-    rest[fill] -= size
-    if rest[fill] <= DUST * whole:
-        rest[fill] = 0.0
-    for k in range(2):
-        total = totals[k, fill]
-        due = total if rest[fill] == 0 else round_minor(total * (whole - rest[fill]) / whole)
-        part[k] = due - given[k, fill]
-        given[k, fill] = due
