@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from streambt_spark.core import plan as plans
 from streambt_spark.core.block import open_block, step
@@ -12,6 +13,7 @@ from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import FixedSize
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.events import REASONS, Events, Kind
+from streambt_spark.core.market.bars import DAY_US
 from streambt_spark.core.market.faults import FAULTS, Reason
 from streambt_spark.core.market.rows import NULL, RowKind, Rows, one_row, rows_of_bars
 from streambt_spark.core.plan import Plan
@@ -100,6 +102,23 @@ def test_a_row_whose_time_no_table_holds_is_told_of_at_the_last_slice() -> None:
         _, events = step(PLAN, block, Rows.concat(WHOLE, junk))
         audit = events.lane < 0
         assert set(events.ts[audit].tolist()) == {int(WHOLE.ts[-1])}
+
+
+@pytest.mark.xfail(reason="features take no history yet", strict=True)
+def test_a_late_bar_enters_the_history_of_its_symbol() -> None:
+    """B's bar at 2 misses its slice, and yet B has four bars, as if none had been late."""
+    bars = bars_of(np.ones((4, 2), bool), 5)
+    plan = plan_of(NAMES)
+    inputs = rows_of_bars(bars)
+    late = (inputs.code == 1) & (inputs.ts == 2 * DAY_US)
+    on_time, slow = inputs.take(~late), inputs.take(late)
+    first, rest = on_time.take(on_time.ts <= 2 * DAY_US), on_time.take(on_time.ts > 2 * DAY_US)
+    block, _ = step(plan, open_block(plan), first)
+    block, _ = step(plan, block, one_row(RowKind.HEARTBEAT, 2 * DAY_US))
+    block, _ = step(plan, block, slow)
+    block, _ = step(plan, block, Rows.concat(rest, one_row(RowKind.END, 0)))
+    whole, _ = step(plan, open_block(plan), Rows.concat(inputs, one_row(RowKind.END, 0)))
+    assert block.features.count.tolist() == whole.features.count.tolist() == [4, 4]
 
 
 def test_no_rows_are_no_events() -> None:
