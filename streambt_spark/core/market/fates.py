@@ -65,35 +65,29 @@ def ascend(
     seen: NDArray[np.int64],
     shown: NDArray[np.int64],
 ) -> int:
-    """Return whether rows are ordered as the stream, and each bar is later than all its symbol saw.
+    """Return whether places ascend, and each bar is later than all that its symbol saw.
 
-    Then all bars are accepted, and `seen` and `shown` are those after the rows; else they are
-    worthless. BY_SLICE says that the bars also are in the order of (ts, symbol).
+    Then no bar can be late or repeated, in whatever order rows of one place stand, and `seen` and
+    `shown` are those after the rows; else they are worthless. BY_SLICE says that the bars are in
+    the order of (ts, symbol) as well.
     """
     order = BY_SLICE
-    last_place, last_ts, last_bar, last_code = _NULL, _NULL, True, -1
-    bar_ts, bar_code = _NULL, -1
+    last_place, last_ts, last_code = _NULL, _NULL, -1
     for i in range(len(ts)):
-        s, t, bar = code[i], ts[i], kind[i] == _BAR
+        s, t = code[i], ts[i]
         if place[i] < last_place:
             return DISORDERED
-        # Rows of one place stand by time, bars before marks, then by symbol.
-        back = t < last_ts or (
-            t == last_ts and (bar > last_bar or (bar == last_bar and s < last_code))
-        )
-        if back and place[i] == last_place:
-            return DISORDERED
-        last_place, last_ts, last_bar, last_code = place[i], t, bar, s
-        if not bar:
+        last_place = place[i]
+        if kind[i] != _BAR:
             _mark(seen, s, _LAST if kind[i] == _END else t)
             continue
         if t <= seen[s]:
             return DISORDERED
         seen[s] = t
         shown[s] = t
-        if t < bar_ts or (t == bar_ts and s < bar_code):
+        if t < last_ts or (t == last_ts and s < last_code):
             order = ASCENDING
-        bar_ts, bar_code = t, s
+        last_ts, last_code = t, s
     return order
 
 

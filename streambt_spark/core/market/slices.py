@@ -191,7 +191,7 @@ def _within(buffer: Buffer, acts: Rows, horizon_us: int | None) -> bool:
     """Return whether no row can be beyond the horizon, wherever the slices end meanwhile."""
     if horizon_us is None or not len(acts):
         return True
-    return buffer.released != NEVER and int(acts.ts.max()) <= buffer.released + horizon_us
+    return int(acts.ts.max()) <= buffer.released + horizon_us
 
 
 def _merged(pending: Rows, bars: Rows, order: int) -> Rows:
