@@ -19,6 +19,8 @@ from streambt_spark.core.market.rows import MARKS, Column, Form, RowKind, column
 SYMBOL, TS, SEQ, KIND, KNOWN_AT, SENT, FAULT = (
     "symbol", "ts", "seq", "kind", "known_at", "sent", "fault",
 )  # fmt: skip
+NAME = "name"
+"""The payload column of rows with what an unknown kind is called; here it is the kind."""
 NAMES = tuple(kind.name.lower() for kind in RowKind)
 """What the stream calls the kinds, by number."""
 

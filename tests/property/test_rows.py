@@ -13,7 +13,8 @@ from streambt_spark.core.market.faults import FAULTS
 from streambt_spark.core.market.rows import COLUMNS, NULL, UNKNOWN, Rows, columns_of
 from streambt_spark.streams import schema
 from streambt_spark.streams.messages import Received, batch_of, messages_of
-from streambt_spark.streams.packing import from_bytes, rows_of, to_bytes
+from streambt_spark.streams.packing import from_bytes, to_bytes
+from streambt_spark.streams.rows import rows_of
 from tests.property.rows import SYMBOLS, TEXTS, equal, sound_rows
 
 
@@ -43,7 +44,10 @@ def test_packs_give_the_rows_again(rows: Rows, data: st.DataObject) -> None:
     chosen = st.lists(st.integers(0, len(FAULTS) - 1), min_size=len(rows), max_size=len(rows))
     rows = replace(rows, fault=np.array(data.draw(chosen), np.int8))
     if data.draw(st.booleans()):
-        names = np.array([data.draw(TEXTS.filter(lambda t: t not in schema.NAMES))], object)
+        names = np.array(
+            [data.draw((TEXTS | st.just("ends in \0")).filter(lambda t: t not in schema.NAMES))],
+            object,
+        )
         unknown = replace(
             rows.take(slice(0, 1)),
             kind=np.array([UNKNOWN], np.int8),

@@ -88,7 +88,9 @@ def streams(draw: st.DrawFn) -> Rows:
         parts.append(replace(row, fault=np.full(1, fault, np.int8)))
     rows = Rows.concat(*parts)
     close = rows.column("close")
-    return rows.take(np.lexsort((close, rows.code, rows.kind > 0, rows.ts, rows.places())))
+    return rows.take(
+        np.lexsort((rows.seq, close, rows.code, rows.kind > 0, rows.until(), rows.places()))
+    )
 
 
 def rank(cell: Cell) -> tuple[int, float]:

@@ -32,8 +32,8 @@ from streambt_spark.streams.feed import replay_to_kafka
 from streambt_spark.streams.kafka import client_settings, confluent, require_topic
 from streambt_spark.streams.messages import Received, batch_of
 from streambt_spark.streams.pace import Pace
-from streambt_spark.streams.packing import rows_of
 from streambt_spark.streams.replay import Replay
+from streambt_spark.streams.rows import rows_of
 from tests.property.rows import SYMBOLS, equal
 from tests.property.test_rows import numbered, received
 from tests.services.kafka import KafkaBroker

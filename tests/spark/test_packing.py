@@ -14,7 +14,8 @@ from streambt_spark.core.market.faults import FAULTS, LATEST_US, Reason
 from streambt_spark.core.market.portions import Part
 from streambt_spark.core.market.rows import NULL, UNKNOWN, RowKind, Rows, one_row
 from streambt_spark.streams import schema
-from streambt_spark.streams.packing import from_bytes, packer, parts_of, rows_of, to_bytes
+from streambt_spark.streams.packing import from_bytes, packer, parts_of, to_bytes
+from streambt_spark.streams.rows import rows_of
 from tests.property.rows import equal
 
 SYMBOLS = ("A", "B")

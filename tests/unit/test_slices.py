@@ -173,6 +173,14 @@ def test_an_end_without_a_number_comes_last() -> None:
     assert (release.accepted, release.panel.ts.tolist()) == (2, [7, 9])
 
 
+def test_an_end_comes_after_the_bars_of_its_place() -> None:
+    """Its time says nothing: B's bar of the same number is in time, slice 9 is not out before."""
+    bars = rows(("A", 9)), rows(("B", 5), seq=1)
+    end = one_row(RowKind.END, 1, code=1, seq=1)
+    for call in (Rows.concat(bars[1], end), Rows.concat(end, bars[1])):
+        assert after(bars[0], call)[1].panel.ts.tolist() == [5, 9]
+
+
 def test_other_kinds_are_handed_on() -> None:
     """They are no bars, say nothing of time, and release nothing."""
     order = one_row(RowKind.ORDER, 9, code=0, side="buy", quantity=1.0)

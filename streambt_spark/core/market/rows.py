@@ -213,13 +213,14 @@ class Rows:
         return bool(self.seq.max(initial=NULL) != NULL)
 
     def places(self) -> NDArray[np.int64]:
-        """Return each row's place in the stream: its seq or, without one, its time.
-
-        Without a number, an end comes after all that stand in the same call.
-        """
-        ends = self.kind == RowKind.END
-        times = np.where(ends, LAST, self.ts) if ends.any() else self.ts
+        """Return each row's place in the stream: its seq or, without one, its time in `until`."""
+        times = self.until()
         return np.where(self.seq == NULL, times, self.seq) if self.numbered() else times
+
+    def until(self) -> NDArray[np.int64]:
+        """Return the time that each row speaks of; an end, whatever its ts, of all that comes."""
+        ends = self.kind == RowKind.END
+        return np.where(ends, LAST, self.ts) if ends.any() else self.ts
 
 
 def rows_of_bars(bars: Bars) -> Rows:

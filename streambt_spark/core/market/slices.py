@@ -4,8 +4,8 @@ Rows arrive in any portions. Slice t is released when every symbol has shown a b
 said by a heartbeat or an end that it has none left up to t. What becomes of a row depends on the
 rows before it in the stream alone, never on how the calls cut the stream:
 
-* The rows of one call stand in the order of their place (`seq` or, without one, the time; an end
-  without one comes last), then of time, bars before marks, then symbol and values. The calls must
+* The rows of one call stand in the order of their place (`seq` or, without one, the time), then of
+  time (an end's is after all others), bars before marks, symbol, values and `seq`. The calls must
   follow one another in that order; where they do not, their order is the stream's.
 * A bar at or before the last slice released is *late*: it changes no slice. If it is after the last
   bar of its symbol so far, it still enters that symbol's history, so that features depend on the
@@ -184,7 +184,7 @@ def _tried(buffer: Buffer, acts: Rows, place: NDArray[np.int64]) -> _Ascent:
 
 
 def _stream_order(acts: Rows, place: NDArray[np.int64]) -> NDArray[np.intp]:
-    return np.lexsort((acts.code, acts.kind != RowKind.BAR, acts.ts, place))
+    return np.lexsort((acts.code, acts.kind != RowKind.BAR, acts.until(), place))
 
 
 def _within(buffer: Buffer, acts: Rows, horizon_us: int | None) -> bool:
@@ -259,7 +259,9 @@ def _row_by_row(
 def _by_values(acts: Rows) -> NDArray[np.intp]:
     """Return the order of the stream, where bars that differ in nothing else stand by value."""
     values = tuple(acts.column(name) for name in reversed(FIELDS))
-    return np.lexsort((*values, acts.code, acts.kind != RowKind.BAR, acts.ts, acts.places()))
+    return np.lexsort(
+        (acts.seq, *values, acts.code, acts.kind != RowKind.BAR, acts.until(), acts.places())
+    )
 
 
 def _stream(rows: Rows, symbols: int) -> Stream:
