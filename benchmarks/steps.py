@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import workload
 from streambt_spark.core.block import open_block, step
 from streambt_spark.core.market.bars import Bars
-from streambt_spark.core.market.slices import Rows, rows_of_bars
+from streambt_spark.core.market.rows import Rows, rows_of_bars
 from streambt_spark.stores.generator import generate
 
 WARM_UP = 600

@@ -17,16 +17,11 @@ from streambt_spark.core.broker.kernel import Account
 from streambt_spark.core.indicators.evaluation import Features, evaluate, open_features
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.events import DTYPES, NULL, REASONS, Events, Kind
-from streambt_spark.core.market.faults import FAULTS
-from streambt_spark.core.market.slices import (
-    Buffer,
-    Panel,
-    Release,
-    Rows,
-    advance,
-    has_ended,
-    open_buffer,
-)
+from streambt_spark.core.market.fates import compile_fates
+from streambt_spark.core.market.faults import FAULTS, out_of_range
+from streambt_spark.core.market.panel import Panel
+from streambt_spark.core.market.rows import RowKind, Rows
+from streambt_spark.core.market.slices import Buffer, Release, align, has_ended, open_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +32,8 @@ if TYPE_CHECKING:
 
 
 _FAULT_REASONS = np.array([REASONS.index(fault) for fault in FAULTS], np.int8)
+_KIND_REASONS = np.array([REASONS.index(kind.name.lower()) for kind in RowKind], np.int8)
+_AGAIN_REASONS = np.array([REASONS.index("repeated"), REASONS.index("conflicting")], np.int8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +44,12 @@ class Block:
     features: Features
     accounts: tuple[Account, ...]
     audited: int
+
+
+def compile_kernels() -> None:
+    """Compile what a step runs, or load it from numba's cache."""
+    broker.compile_kernels()
+    compile_fates()
 
 
 def open_block(plan: Plan) -> Block:
@@ -63,7 +66,7 @@ def step(plan: Plan, block: Block, rows: Rows) -> tuple[Block, Events]:
     set aside, one row for each that was set aside, and `end` once every symbol has ended.
     """
     ended = has_ended(block.buffer)
-    buffer, release = advance(block.buffer, rows, plan.symbols)
+    buffer, release = align(block.buffer, rows, plan.symbols)
     features, accounts, parts = block.features, block.accounts, []
     if len(release.panel.ts):
         features, values = evaluate(plan.nodes, features, release.panel)
@@ -97,8 +100,9 @@ def _pulse(
 def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
     told: list[tuple[Kind, Rows, int | NDArray[np.int8]]] = [
         (Kind.LATE, release.late, REASONS.index("late")),
-        (Kind.DUPLICATE, release.duplicate, REASONS.index("duplicate")),
+        (Kind.DUPLICATE, release.duplicate, _AGAIN_REASONS[release.conflicting.astype(np.int8)]),
         (Kind.REJECTED, release.rejected, _FAULT_REASONS[release.rejected.fault]),
+        (Kind.UNSUPPORTED, release.unsupported, _KIND_REASONS[release.unsupported.kind]),
     ]
     counts = {
         "read": release.read,
@@ -107,10 +111,10 @@ def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
         "duplicate": len(release.duplicate),
         "rejected": len(release.rejected),
     }
-    if not release.read and not end:
+    if not release.read and not len(release.unsupported) and not end:
         return Events.empty()
-    last = int(release.panel.ts[-1]) if len(release.panel.ts) else int(rows.ts.max(initial=0))
-    columns = [_set_aside(kind, group, reason) for kind, group, reason in told if len(group)]
+    last = _last_time(rows, release)
+    columns = [_set_aside(kind, group, reason, last) for kind, group, reason in told if len(group)]
     columns += [_one(Kind.COUNTS, last, reason, float(n)) for reason, n in counts.items() if n]
     if end:
         columns.append(_one(Kind.END, last, None, float("nan")))
@@ -120,9 +124,18 @@ def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
     return Events(**numbered)
 
 
-def _set_aside(kind: Kind, group: Rows, reason: int | NDArray[np.int8]) -> Events:
+def _last_time(rows: Rows, release: Release) -> int:
+    """Return the time of the last slice, else of the last row that can be believed, else 0."""
+    if len(release.panel.ts):
+        return int(release.panel.ts[-1])
+    believed = (rows.fault == 0) & ~out_of_range(rows.ts)
+    return int(rows.ts.max(initial=0, where=believed))
+
+
+def _set_aside(kind: Kind, group: Rows, reason: int | NDArray[np.int8], last: int) -> Events:
     columns = _blank(len(group))
-    columns["ts"][:] = group.ts
+    # What no table can hold is no time; the row came when the stream was at `last`.
+    columns["ts"][:] = np.where(out_of_range(group.ts), last, group.ts)
     columns["symbol"][:] = group.code
     columns["kind"][:] = kind
     columns["reason"][:] = reason

@@ -17,7 +17,7 @@ from streambt_spark.core.block import Block
 from streambt_spark.core.broker.kernel import Account
 from streambt_spark.core.indicators.evaluation import Features
 from streambt_spark.core.indicators.graph import Ref
-from streambt_spark.core.market.slices import Buffer, Rows
+from streambt_spark.core.market.slices import decode_buffer, encode_buffer
 from streambt_spark.errors import StateError
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ def encode(block: Block, plan: Plan) -> bytes:
     body = {
         "plan": plan.identity,
         "audited": block.audited,
-        "seen": _pack(block.buffer.seen),
-        "released": block.buffer.released,
-        "pending": [_pack(getattr(block.buffer.pending, name)) for name in Rows.__slots__],
+        "buffer": {name: _pack(array) for name, array in encode_buffer(block.buffer).items()},
         "count": _pack(features.count),
         "slices": features.slices,
         "history": [
@@ -68,11 +66,7 @@ def decode(data: bytes, plan: Plan) -> Block:
         )
     try:
         return Block(
-            buffer=Buffer(
-                _unpack(body["seen"]),
-                body["released"],
-                Rows(*(_unpack(column) for column in body["pending"])),
-            ),
+            buffer=decode_buffer({name: _unpack(a) for name, a in body["buffer"].items()}),
             features=Features(
                 _unpack(body["count"]),
                 body["slices"],
@@ -88,7 +82,7 @@ def decode(data: bytes, plan: Plan) -> Block:
             ),
             audited=body["audited"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"the saved state is damaged: {type(error).__name__}") from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from streambt_spark.core.block import Block, open_block, step
 from streambt_spark.core.ledger.events import Events
-from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
+from streambt_spark.core.market.rows import RowKind, Rows, one_row, rows_of_bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,14 +35,14 @@ def fold(plan: Plan, bars: Bars, slices_at_once: int) -> Iterator[tuple[Block, E
     block = open_block(plan)
     for start, stop in pairwise(starts):
         rows = rows_of_bars(bars.take(slice(start, stop)))
-        for portion in (rows, rows_of_mark(Mark.HEARTBEAT, int(rows.ts[-1]))):
+        for portion in (rows, one_row(RowKind.HEARTBEAT, int(rows.ts[-1]))):
             block, events = step(plan, block, portion)
             yield block, events
     yield step(plan, block, _end(bars))
 
 
 def _end(bars: Bars) -> Rows:
-    return rows_of_mark(Mark.END, int(bars.ts[-1]) if len(bars) else 0)
+    return one_row(RowKind.END, int(bars.ts[-1]) if len(bars) else 0)
 
 
 def _of_universe(bars: Bars, symbols: tuple[str, ...]) -> Bars:

@@ -15,7 +15,7 @@ from streambt_spark.errors import OutputError, SourceNotFound
 from streambt_spark.spark.kafka import kafka_rows
 from streambt_spark.spark.listener import Course, Progress, ProgressSink
 from streambt_spark.spark.operator import packed
-from streambt_spark.spark.replay import replay_packs
+from streambt_spark.spark.source import replay_packs
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
 from streambt_spark.stores.ledger import has_ended
 from streambt_spark.streams.kafka import require_topic

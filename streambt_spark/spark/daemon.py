@@ -6,8 +6,8 @@ forked from here they start with all of it, and share its memory.
 
 from pyspark.daemon import manager
 
-from streambt_spark.core.broker.account import compile_kernels
-from streambt_spark.spark import operator, replay  # noqa: F401 - what the workers run
+from streambt_spark.core.block import compile_kernels
+from streambt_spark.spark import operator, source  # noqa: F401 - what the workers run
 
 if __name__ == "__main__":
     compile_kernels()

@@ -1,9 +1,4 @@
-"""Bars on a Kafka topic: how they are written, and how Spark reads them.
-
-A message's key is the symbol, so a symbol's bars stay in order; its value is one JSON object:
-{"symbol", "ts", "open", "high", "low", "close", "volume"} with, where they say something, "seq" and
-"mark". `ts` is the start of the bar, as UTC microseconds or ISO 8601 (UTC where it has no zone).
-Floats are written with the fewest digits that give the same float64 again.
+"""Rows on a Kafka topic as Spark reads them; what the messages are is in `streams.messages`.
 
 How a broker is reached safely comes from the environment alone: KAFKA_SECURITY_PROTOCOL,
 KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SSL_CA_LOCATION (PEM).
@@ -13,29 +8,33 @@ from __future__ import annotations
 
 import os
 from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
-from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import BooleanType, StringType, StructField, StructType, TimestampType
 
-from streambt_spark.core.market.bars import FIELDS
+from streambt_spark.core.market.faults import Reason
 from streambt_spark.errors import ConfigError
+from streambt_spark.spark import schemas
 from streambt_spark.streams import schema
+from streambt_spark.streams.messages import CLOCK, DATE, MICROS, ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
+_TIMES = [field.name for field in schemas.STREAM if field.dataType == TimestampType()]
 _VALUE = StructType(
     [
-        StructField(schema.SYMBOL, StringType()),
-        StructField(schema.TS, StringType()),
-        *(StructField(name, DoubleType()) for name in FIELDS),
-        StructField(schema.SEQ, LongType()),
-        StructField(schema.MARK, StringType()),
+        StructField(field.name, StringType() if field.name in _TIMES else field.dataType)
+        for field in schemas.STREAM
+        if field.name not in (schema.SENT, schema.FAULT)
     ]
 )
+_WHOLE = StructType([StructField("row", _VALUE), StructField("whole", BooleanType())])
+_STRICT = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 _MECHANISMS = {
     "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
@@ -51,12 +50,12 @@ def kafka_rows(
     starting_offsets: str = "earliest",
     max_offsets_per_batch: int | None = None,
 ) -> DataFrame:
-    """Return the stream of a topic's rows (schema STREAM).
+    """Return the stream of a topic's rows (schema STREAM), one for each message.
 
     `starting_offsets` is earliest, latest or Spark's JSON, for a new query; a resumed one goes on
-    where its checkpoint is. A message that cannot be read becomes a row with the mark 'malformed'.
-    Where a bar has no seq, it is the message's offset. Data that the broker has dropped fails the
-    query, for it would be missing in the ledger. Call `require_topic` first for an early error.
+    where its checkpoint is. A message that cannot be read becomes a row with a fault. Where a row
+    has no seq, it is the message's offset. Data that the broker has dropped fails the query, for it
+    would be missing in the ledger. Call `require_topic` first for an early error.
     """
     options = {
         "kafka.bootstrap.servers": bootstrap,
@@ -71,40 +70,41 @@ def kafka_rows(
 
 
 def parse(messages: DataFrame) -> DataFrame:
-    """Return messages (key, value, offset) as rows (schema STREAM)."""
-    value = F.from_json(F.col("value").cast("string"), _VALUE)
-    read = messages.select(F.col("key").cast("string").alias("key"), "offset", value.alias("value"))
-    symbol = F.coalesce("value.symbol", "key")
-    ts = _timestamp(F.col("value.ts"))
-    mark = F.when(F.col("value").isNull(), schema.MALFORMED).otherwise(
-        F.coalesce("value.mark", F.lit(schema.BAR))
-    )
-    readable = _is_readable(symbol, ts, mark)
-    return read.select(
-        symbol.alias(schema.SYMBOL),
-        ts.alias(schema.TS),
-        *(F.col(f"value.{name}").alias(name) for name in FIELDS),
-        F.coalesce("value.seq", "offset").alias(schema.SEQ),
-        F.when(readable, mark).otherwise(schema.MALFORMED).alias(schema.MARK),
-    )
-
-
-def _is_readable(symbol: Column, ts: Column, mark: Column) -> Column:
-    fields = [F.col(f"value.{name}").isNotNull() for name in FIELDS]
-    bar = reduce(lambda a, b: a & b, fields, symbol.isNotNull() & ts.isNotNull())
-    return F.coalesce(
-        F.when(mark == schema.BAR, bar)
-        .when(mark == schema.HEARTBEAT, ts.isNotNull())
-        .when(mark == schema.END, F.lit(True)),
-        F.lit(False),
-    )
+    """Return messages (key, value, offset, timestamp, timestampType) as rows (schema STREAM)."""
+    # Spark reads the first object of a text and leaves what follows it unread; inside another
+    # object, what follows breaks the JSON.
+    text = F.concat(F.lit('{"row":'), F.col("value").cast("string"), F.lit(',"whole":true}'))
+    read = F.from_json(text, _WHOLE, _STRICT).alias("read")
+    columns = ["offset", "timestamp", "timestampType"]
+    rows = messages.select(F.col("key").cast("string").alias("key"), read, *columns)
+    rows = rows.withColumn("value", F.when(F.col("read.whole"), F.col("read.row")))
+    cells = {name: F.col(f"value.{name}") for name in _VALUE.names}
+    times = {name: _timestamp(cells[name]) for name in _TIMES if name in cells}
+    unread = [cells[name].isNotNull() & time.isNull() for name, time in times.items()]
+    malformed = F.when(F.col("value").isNull(), str(Reason.MALFORMED))
+    known = F.col("timestampType") >= 0
+    cells |= times | {
+        schema.SYMBOL: F.coalesce(cells[schema.SYMBOL], "key"),
+        schema.SEQ: F.coalesce(cells[schema.SEQ], "offset"),
+        schema.SENT: F.when(known, F.col("timestamp")),
+        schema.FAULT: malformed.when(reduce(or_, unread), str(Reason.BAD_TIME)),
+    }
+    return rows.select(*(cells[name].alias(name) for name in schemas.STREAM.names))
 
 
 def _timestamp(text: Column) -> Column:
-    return F.coalesce(
-        F.timestamp_micros(F.when(text.rlike(r"^-?\d{1,18}$"), text.try_cast("long"))),
-        F.when(~text.rlike(r"^-?\d+$"), F.try_to_timestamp(text)),
+    """Return a time that is written as `messages` says; null where it is not."""
+    micros = F.timestamp_micros(text.try_cast("long"))
+    return (
+        F.when(_matches(text, MICROS), micros)
+        .when(_matches(text, DATE + CLOCK + ZONE), F.try_to_timestamp(text))
+        .when(_matches(text, DATE + CLOCK), F.try_to_timestamp(F.concat(text, F.lit("Z"))))
+        .when(_matches(text, DATE), F.try_to_timestamp(F.concat(text, F.lit("T00:00:00Z"))))
     )
+
+
+def _matches(text: Column, pattern: str) -> Column:
+    return text.rlike(f"^(?:{pattern})\\z")
 
 
 def _spark_security(env: Mapping[str, str]) -> dict[str, str]:

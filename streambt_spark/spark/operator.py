@@ -66,7 +66,7 @@ _CODED = ", ".join(f"{name} {_sql_type(dtype)}" for name, dtype in DTYPES.items(
 
 
 def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
-    """Return a stream of rows (schema STREAM) as packs (schema PACKS)."""
+    """Return a stream of rows, with the columns of STREAM that it has, as packs (schema PACKS)."""
     return rows.mapInArrow(packer(symbols, interval), schemas.PACKS)
 
 

@@ -1,9 +1,10 @@
-"""The tables as Spark types: bars, the rows of a source, packs of them, and the ledger."""
+"""The tables as Spark types, derived from their Arrow schemas, and the ledger."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from pyspark.sql.types import (
     BinaryType,
     DataType,
@@ -16,54 +17,35 @@ from pyspark.sql.types import (
 )
 
 from streambt_spark.core.ledger.events import COLUMNS, DTYPES
-from streambt_spark.core.market.bars import FIELDS
-from streambt_spark.streams.schema import (
-    COUNT,
-    FIRST,
-    INTERVAL,
-    LAST,
-    MARK,
-    ROWS,
-    SEQ,
-    SYMBOL,
-    TS,
-)
+from streambt_spark.streams import schema
+from streambt_spark.streams.schema import SEQ, SYMBOL, TS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BARS = StructType(
-    [
-        StructField(SYMBOL, StringType(), nullable=False),
-        StructField(TS, TimestampType(), nullable=False),
-        *(StructField(name, DoubleType(), nullable=False) for name in FIELDS),
-        StructField(INTERVAL, StringType(), nullable=False),
-        StructField(SEQ, LongType()),
-    ]
-)
-"""A bar table, sorted by (ts, symbol); ts is the start of the bar, UTC."""
+_TYPES: dict[pa.DataType, DataType] = {
+    pa.string(): StringType(),
+    pa.int64(): LongType(),
+    pa.float64(): DoubleType(),
+    pa.binary(): BinaryType(),
+    schema.TIMESTAMP: TimestampType(),
+}
 
-STREAM = StructType(
-    [
-        StructField(SYMBOL, StringType()),
-        StructField(TS, TimestampType()),
-        *(StructField(name, DoubleType()) for name in FIELDS),
-        StructField(SEQ, LongType()),
-        StructField(MARK, StringType(), nullable=False),
-    ]
-)
-"""The rows of a source; see `schema.MARKS`."""
 
-PACKS = StructType(
-    [
-        StructField(ROWS, BinaryType(), nullable=False),
-        StructField(COUNT, LongType(), nullable=False),
-        StructField(FIRST, LongType(), nullable=False),
-        StructField(LAST, LongType(), nullable=False),
-    ]
-)
-"""What the operator takes: many rows of STREAM in one (see `packing`), with their number and their
-first and last time (UTC µs)."""
+def struct_of(arrow: pa.Schema) -> StructType:
+    """Return the Spark form of an Arrow schema; Spark's own translation would load pandas."""
+    fields = ((field.name, _TYPES[field.type], field.nullable) for field in arrow)
+    return StructType([StructField(*field) for field in fields])
+
+
+STREAM = struct_of(schema.STREAM)
+"""Rows of every kind."""
+
+REPLAY = struct_of(schema.REPLAY)
+"""The rows of a replay."""
+
+PACKS = struct_of(schema.PACKS)
+"""What the operator takes."""
 
 
 def _ledger(types: Mapping[str, DataType]) -> StructType:

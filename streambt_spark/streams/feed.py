@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from streambt_spark.core.market.bars import FIELDS
+from streambt_spark.core.market.rows import MARKS, RowKind
 from streambt_spark.errors import NoData, StoreUnavailable
 from streambt_spark.streams import schema
 from streambt_spark.streams.kafka import client_settings, confluent, partition_count, unavailable
+from streambt_spark.streams.messages import Message, template
 
 if TYPE_CHECKING:
     from streambt_spark.streams.pace import Timeline
@@ -23,11 +25,7 @@ DELIVERY_SECONDS = 30
 """How long a message is tried before the broker counts as unavailable."""
 
 _CHUNK_BARS = 10_000
-_BAR = '{"symbol":"%s","ts":%d,"open":%r,"high":%r,"low":%r,"close":%r,"volume":%r}'
-_MARK = '{"symbol":"%s","ts":%d,"mark":"%s"}'
-
-Message = tuple[str, str]
-"""A key (the symbol) and a value (JSON)."""
+_BAR, _HEARTBEAT, _END = (template(kind) for kind in (RowKind.BAR, *MARKS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def replay_to_kafka(
         if on_slice is not None:
             on_slice(index + 1, len(timeline))
     last = int(timeline.ts[-1])
-    outbox.send([(name, _MARK % (name, last, schema.END)) for name in symbols])
+    outbox.send([(name, _END % (name, last)) for name in symbols])
     outbox.close()
     bars = int(timeline.bars_before[-1])
     return Sent(bars, heartbeats - bars, len(symbols), time.monotonic() - started)
@@ -110,7 +108,7 @@ def _heartbeats(bars: Sequence[Message], ts: int, symbols: Sequence[str]) -> lis
         return []
     shown = {symbol for symbol, _ in bars}
     silent = (symbol for symbol in symbols if symbol not in shown)
-    return [(symbol, _MARK % (symbol, ts, schema.HEARTBEAT)) for symbol in silent]
+    return [(symbol, _HEARTBEAT % (symbol, ts)) for symbol in silent]
 
 
 def _universe(replay: Replay) -> tuple[str, ...]:

@@ -9,35 +9,35 @@ its rows itself; the rows of a source of Spark's own pass through `packed`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from streambt_spark.core.market.bars import FIELDS
-from streambt_spark.core.market.faults import FAULTS, Reason
+from streambt_spark.core.market.faults import CODES, Reason
 from streambt_spark.core.market.portions import Part
-from streambt_spark.core.market.slices import Mark, Rows, screen
+from streambt_spark.core.market.rows import (
+    COLUMNS,
+    HEADER,
+    UNKNOWN,
+    Form,
+    Rows,
+    kind_names,
+)
 from streambt_spark.streams import schema
+from streambt_spark.streams.rows import array, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-_SCHEMA = pa.schema(
-    [
-        pa.field(schema.ROWS, pa.binary(), nullable=False),
-        *(
-            pa.field(name, pa.int64(), nullable=False)
-            for name in (schema.COUNT, schema.FIRST, schema.LAST)
-        ),
-    ]
-)
 _WRITE = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 3), use_threads=False)
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
+_HEAD = b"streambt"
 ROWS_PER_PACK = 16_384
 """Rows of a pack: a megabyte at most before it is compressed, no large object for Spark's JVM."""
 
@@ -45,7 +45,7 @@ ROWS_PER_PACK = 16_384
 def packer(
     symbols: Sequence[str], interval: str, most: int = ROWS_PER_PACK
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Return the function that makes of each batch of STREAM a batch of PACKS with one row.
+    """Return the function that makes of each batch of stream rows a batch of PACKS with one row.
 
     `symbols` give the codes; what is none of them, and what breaks a rule, is marked as faulty. A
     batch of more than `most` rows becomes several.
@@ -54,42 +54,18 @@ def packer(
     def packs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for start in range(0, batch.num_rows, most):
-                rows = screen(rows_of(batch.slice(start, most), symbols), interval)
-                yield _pack(rows)
+                yield _pack(rows_of(batch.slice(start, most), symbols, interval))
 
     return packs
-
-
-def rows_of(batch: pa.RecordBatch, symbols: Sequence[str]) -> Rows:
-    """Return a batch of STREAM as rows; what is null there becomes what `Rows` has for it.
-
-    A mark of a symbol that is not traded here says nothing and is left out.
-    """
-    symbol, mark = batch[schema.SYMBOL], batch[schema.MARK]
-    known = pc.index_in(symbol, pa.array(symbols, pa.string()))
-    code = _filled(known, -1, np.int32)
-    said = pc.index_in(mark, pa.array(schema.MARKS, pa.string()))
-    marks = _filled(said, len(schema.MARKS) - 1, np.int8)
-    malformed = marks == schema.MARKS.index(schema.MALFORMED)
-    rows = Rows(
-        code=code,
-        ts=_filled(batch[schema.TS].cast(pa.int64()), 0, np.int64),
-        seq=_filled(batch[schema.SEQ], 0, np.int64),
-        mark=np.where(malformed, np.int8(Mark.BAR), marks),
-        fault=np.where(malformed, np.int8(FAULTS.index(Reason.MALFORMED)), np.int8(0)),
-        **{name: _filled(batch[name], np.nan, np.float64) for name in FIELDS},
-    )
-    foreign = (
-        (code < 0) & (rows.mark != Mark.BAR) & symbol.is_valid().to_numpy(zero_copy_only=False)
-    )
-    return rows.where(~foreign)
 
 
 def _pack(rows: Rows) -> pa.RecordBatch:
     part = Part.of(rows)
     row = [to_bytes(rows), part.count, part.first, part.last]
-    columns = [pa.array([value], field.type) for value, field in zip(row, _SCHEMA, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
+    columns = [
+        pa.array([value], field.type) for value, field in zip(row, schema.PACKS, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema.PACKS)
 
 
 def parts_of(packs: pd.DataFrame) -> Iterator[Part]:
@@ -100,9 +76,23 @@ def parts_of(packs: pd.DataFrame) -> Iterator[Part]:
 
 
 def to_bytes(rows: Rows) -> bytes:
-    """Return rows as an Arrow stream of one compressed batch."""
-    columns = [pa.array(getattr(rows, name)) for name in Rows.__slots__]
-    batch = pa.RecordBatch.from_arrays(columns, list(Rows.__slots__))
+    """Return rows as an Arrow stream of one compressed batch.
+
+    A column of the header that has one value everywhere is kept as that value; known_at as the time
+    from ts on, which is one value for all bars. Kinds are kept by name.
+    """
+    words, index = _by_name(rows)
+    header = {name: getattr(rows, name) for name in HEADER}
+    header |= {"kind": index, "known_at": rows.known_at - rows.ts}
+    constant = {name: int(values[0]) for name, values in header.items() if _is_constant(values)}
+    columns = {name: pa.array(header[name]) for name in HEADER if name not in constant}
+    for name, values in rows.payload.items():
+        if name != schema.NAME:
+            text = COLUMNS[name].form is Form.TEXT
+            columns[name] = pa.array(values, pa.string() if text else None)
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    told = {"rows": len(rows), "kinds": words, "constant": constant}
+    batch = batch.replace_schema_metadata({_HEAD: json.dumps(told)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema, options=_WRITE) as stream:
         stream.write_batch(batch)
@@ -110,13 +100,42 @@ def to_bytes(rows: Rows) -> bytes:
     return pack
 
 
+def _is_constant(values: NDArray[Any]) -> bool:
+    return len(values) > 0 and values[0] == values[-1] and bool((values == values[0]).all())
+
+
 def from_bytes(pack: bytes) -> Rows:
-    """Return the rows that `to_bytes` wrote."""
-    batch = pa.ipc.open_stream(pack, options=_READ).read_next_batch()
-    return Rows(*(column.to_numpy() for column in batch.columns))
+    """Return the rows that `to_bytes` wrote; one of a kind that is not known here is faulty."""
+    reader = pa.ipc.open_stream(pack, options=_READ)
+    told = json.loads(reader.schema.metadata[_HEAD])
+    batch = reader.read_next_batch()
+    columns = {name: array(batch.column(at)) for at, name in enumerate(batch.schema.names)}
+    for name, value in told["constant"].items():
+        columns[name] = np.full(told["rows"], value, HEADER[name])
+    header = {name: columns.pop(name) for name in HEADER}
+    header["known_at"] = header["known_at"] + header["ts"]
+    payload = {name: values for name, values in columns.items() if name in COLUMNS}
+    rows = Rows(**header, payload=payload)
+    return rows if told["kinds"] == list(schema.NAMES) else _renamed(rows, told["kinds"])
 
 
-def _filled(column: pa.Array, null: float, dtype: Any) -> NDArray[Any]:
-    filled = column.fill_null(null) if column.null_count else column
-    values: NDArray[Any] = filled.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
-    return values
+def _renamed(rows: Rows, words: list[str]) -> Rows:
+    """Return rows whose kinds point into `words` with the kinds of this release."""
+    codes = [schema.NAMES.index(word) if word in schema.NAMES else UNKNOWN for word in words]
+    kind = np.array(codes, np.int8)[rows.kind]
+    unknown = kind == UNKNOWN
+    names = np.array(words, object)[rows.kind]
+    names[~unknown] = None
+    refused = unknown & (rows.fault == 0)
+    fault = np.where(refused, np.int8(CODES[Reason.UNKNOWN_KIND]), rows.fault)
+    payload = dict(rows.payload) | ({schema.NAME: names} if unknown.any() else {})
+    return replace(rows, kind=kind, fault=fault, payload=payload)
+
+
+def _by_name(rows: Rows) -> tuple[list[str], NDArray[Any]]:
+    """Return names of kinds, and for each row which of them its kind is."""
+    if not (rows.kind == UNKNOWN).any():
+        return list(schema.NAMES), rows.kind
+    # As objects: NumPy's own texts lose what ends in NUL.
+    words, index = np.unique(np.array(kind_names(rows), object), return_inverse=True)
+    return words.tolist(), index.astype(np.int32)

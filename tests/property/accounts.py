@@ -21,7 +21,7 @@ from streambt_spark.core.broker.allocation import (
 )
 from streambt_spark.core.market.bars import Bars
 from streambt_spark.core.market.instruments import Instrument
-from streambt_spark.core.market.slices import Panel
+from streambt_spark.core.market.panel import Panel
 from tests.oracle import Fee, NaiveBroker, Quote, Rules
 
 DAY = 86_400_000_000

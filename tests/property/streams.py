@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from streambt_spark.core.block import Block, open_block, step
 from streambt_spark.core.ledger.events import COLUMNS, Events
 from streambt_spark.core.market.bars import FIELDS, Bars
-from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
+from streambt_spark.core.market.rows import RowKind, Rows, one_row, rows_of_bars
 from streambt_spark.core.plan import Plan
 
 DAY = 86_400_000_000
@@ -67,11 +66,10 @@ def deliveries(draw: st.DrawFn, bars: Bars) -> list[Rows]:
             if draw(st.booleans()):
                 left = bars.ts[(bars.code == symbol) & (call > number)]
                 until = int(left.min()) - 1 if len(left) else 13 * DAY
-                mark = rows_of_mark(Mark.HEARTBEAT, until)
-                parts.append(replace(mark, code=np.full(1, symbol, np.int32)))
+                parts.append(one_row(RowKind.HEARTBEAT, until, code=symbol))
         mixed = Rows.concat(*parts)
         portions.append(mixed.take(np.array(draw(st.permutations(range(len(mixed)))), np.intp)))
-    return [*portions, rows_of_mark(Mark.END, 99 * DAY)]
+    return [*portions, one_row(RowKind.END, 99 * DAY)]
 
 
 def feed(plan: Plan, portions: Sequence[Rows], block: Block | None = None) -> tuple[Block, Events]:

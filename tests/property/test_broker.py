@@ -16,7 +16,7 @@ from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.audit import audit
 from streambt_spark.core.ledger.events import COLUMNS, Events, Kind
 from streambt_spark.core.ledger.trades import match_fills
-from streambt_spark.core.market.slices import Panel
+from streambt_spark.core.market.panel import Panel
 from streambt_spark.core.plan import Plan
 from streambt_spark.stores.ledger import ledger_table
 from tests.ledgers import fills_of

@@ -12,15 +12,9 @@ from hypothesis import strategies as st
 from streambt_spark.core.indicators.evaluation import anchor, evaluate, open_features
 from streambt_spark.core.indicators.graph import DATA, Compiled, Graph, Ref, compile_graph
 from streambt_spark.core.indicators.library import indicator, resolve
-from streambt_spark.core.market.slices import (
-    Mark,
-    Panel,
-    Rows,
-    advance,
-    open_buffer,
-    rows_of_bars,
-    rows_of_mark,
-)
+from streambt_spark.core.market.panel import Panel
+from streambt_spark.core.market.rows import RowKind, Rows, one_row, rows_of_bars
+from streambt_spark.core.market.slices import align, open_buffer
 from tests.property.streams import bars_of
 
 LENGTH = 1_300
@@ -61,8 +55,8 @@ def whole_panel(slices: int, gaps: int, seed: int) -> Panel:
     """Return all slices in one panel."""
     present = np.random.default_rng(seed).integers(0, 100, (slices, 3)) >= gaps
     bars = bars_of(present, seed)
-    rows = Rows.concat(rows_of_bars(bars), rows_of_mark(Mark.END, 0))
-    return advance(open_buffer(3), rows, bars.symbols)[1].panel
+    rows = Rows.concat(rows_of_bars(bars), one_row(RowKind.END, 0))
+    return align(open_buffer(3), rows, bars.symbols)[1].panel
 
 
 def part(panel: Panel, rows: slice) -> Panel:

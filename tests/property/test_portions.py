@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streambt_spark.core.market.portions import Part, portions
-from streambt_spark.core.market.slices import Release, Rows, advance, open_buffer
+from streambt_spark.core.market.rows import COLUMNS, HEADER, Rows
+from streambt_spark.core.market.slices import Release, align, open_buffer
 from tests.property.streams import deliveries, markets
+from tests.property.test_slices import SYMBOLS, streams
 
 
 def cells(rows: Rows) -> list[tuple[object, ...]]:
-    """Return rows as tuples, sorted; a mark's prices count as well."""
-    columns = (getattr(rows, name).tolist() for name in Rows.__slots__)
+    """Return rows as tuples, sorted, with every column there can be."""
+    header = (getattr(rows, name).tolist() for name in HEADER)
+    columns = [*header, *(rows.column(name).tolist() for name in COLUMNS)]
     return sorted(map(tuple, map(repr, zip(*columns, strict=True))))
 
 
@@ -28,9 +31,26 @@ def told(releases: list[Release]) -> tuple[object, ...]:
     ]
     aside = [
         cells(Rows.concat(*(getattr(release, name) for release in releases)))
-        for name in ("late", "duplicate", "rejected")
+        for name in ("late", "history", "duplicate", "rejected")
     ]
     return panels, aside, sum(r.read for r in releases), sum(r.accepted for r in releases)
+
+
+def check(data: st.DataObject, rows: Rows, symbols: tuple[str, ...]) -> None:
+    """Cut rows into parts anywhere, and compare their portions with all rows at once."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=6)))
+    parts = [Part.of(rows.take(slice(*cut))) for cut in pairwise([0, *cuts, len(rows)])]
+    cut = list(portions(parts, data.draw(st.integers(1, 20))))
+    assert cells(Rows.concat(*cut)) == cells(rows)
+    sound = [portion.places()[portion.fault == 0] for portion in cut]
+    ordered = [places for places in sound if len(places)]
+    assert all(a.max() < b.min() for a, b in pairwise(ordered))
+    _, at_once = align(open_buffer(len(symbols)), rows, symbols)
+    buffer, releases = open_buffer(len(symbols)), []
+    for portion in cut:
+        buffer, release = align(buffer, portion, symbols)
+        releases.append(release)
+    assert told(releases) == told([at_once])
 
 
 @given(st.data())
@@ -41,15 +61,11 @@ def test_portions_change_nothing(data: st.DataObject) -> None:
     again = st.lists(st.integers(0, len(rows) - 1), max_size=4)
     rows = rows.take(np.array([*range(len(rows)), *data.draw(again)], np.intp))
     rows.fault[data.draw(again)] = 3
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=6)))
-    ranges = zip([0, *cuts], [*cuts, len(rows)], strict=True)
-    parts = [Part.of(rows.take(slice(start, stop))) for start, stop in ranges]
-    cut = list(portions(parts, data.draw(st.integers(1, 20))))
-    assert cells(Rows.concat(*cut)) == cells(rows)
-    assert all(a.ts.max() < b.ts.min() for a, b in pairwise(cut))
-    _, at_once = advance(open_buffer(len(bars.symbols)), rows, bars.symbols)
-    buffer, releases = open_buffer(len(bars.symbols)), []
-    for portion in cut:
-        buffer, release = advance(buffer, portion, bars.symbols)
-        releases.append(release)
-    assert told(releases) == told([at_once])
+    check(data, rows, bars.symbols)
+
+
+@given(st.data(), streams())
+def test_portions_of_a_stream_in_disorder_change_nothing(data: st.DataObject, rows: Rows) -> None:
+    """Numbered or not, late, repeated and from far ahead, and shuffled before it is cut."""
+    order = data.draw(st.permutations(range(len(rows))))
+    check(data, rows.take(np.array(order, np.intp)), SYMBOLS)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from streambt_spark.core.market.bars import FIELDS, Bars
+from streambt_spark.core.market.faults import EARLIEST_US, FAULTS, LATEST_US, Reason
+from streambt_spark.core.market.rows import RowKind, Rows, one_row, rows_of_bars
 from streambt_spark.errors import (
     ConfigError,
     ExtraMissing,
@@ -23,24 +27,30 @@ from streambt_spark.spark import kafka as module
 from streambt_spark.spark.kafka import kafka_rows, parse
 from streambt_spark.stores.lake import bars_to_batches, write_snapshot
 from streambt_spark.streams import feed
+from streambt_spark.streams import kafka as clients
 from streambt_spark.streams.feed import replay_to_kafka
-from streambt_spark.streams.kafka import client_settings, require_topic
+from streambt_spark.streams.kafka import client_settings, confluent, require_topic
+from streambt_spark.streams.messages import Received, batch_of
 from streambt_spark.streams.pace import Pace
 from streambt_spark.streams.replay import Replay
+from streambt_spark.streams.rows import rows_of
+from tests.property.rows import SYMBOLS, equal
+from tests.property.test_rows import numbered, received
 from tests.services.kafka import KafkaBroker
 from tests.services.ports import free_ports
+from tests.unit.test_messages import NOT_ONE_OBJECT, OTHERS, TIMES, bar, given
 
 MINUTE = 60_000_000
 HARD = [0.1, 1 / 3, 2**53 + 2.0, 5e-324, 1.7976931348623157e308, 123456.78901234567, 1e22, 1e23]
 Row = tuple[Any, ...]
 
 
-def bars_of(keys: list[tuple[int, int]], values: list[float]) -> Bars:
+def bars_of(keys: list[tuple[int, int]], values: list[float], interval: str = "1m") -> Bars:
     """Return bars at (minute, symbol number) whose five fields are all the value."""
     minute, code = np.array(keys).T
     columns = [np.array(values)] * 5
     symbols = tuple("ABC"[: int(code.max()) + 1])
-    return Bars("1m", symbols, code.astype(np.int32), minute * MINUTE, *columns)
+    return Bars(interval, symbols, code.astype(np.int32), minute * MINUTE, *columns)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +68,7 @@ def collect(rows: DataFrame, folder: Path) -> list[Row]:
     found: list[Row] = []
 
     def keep(batch: DataFrame, _: int) -> None:
-        columns = ["symbol", "unix_micros(ts)", *FIELDS, "seq", "mark"]
+        columns = ["symbol", "unix_micros(ts)", *FIELDS, "seq", "coalesce(fault, kind, 'bar')"]
         found.extend(tuple(row) for row in batch.selectExpr(*columns).collect())
 
     query = (
@@ -71,18 +81,13 @@ def collect(rows: DataFrame, folder: Path) -> list[Row]:
     return found
 
 
-def read(spark: SparkSession, *values: bytes | None, key: bytes | None = b"A") -> list[Row]:
-    """Return what messages with these values become."""
-    rows = [(key, value, number) for number, value in enumerate(values)]
-    messages = spark.createDataFrame(rows, "key binary, value binary, offset bigint")
-    columns = ["symbol", "unix_micros(ts)", "close", "seq", "mark"]
-    return [tuple(row) for row in parse(messages).selectExpr(*columns).collect()]
-
-
-def bar(**changes: object) -> bytes:
-    """Return a bar's message; a change to None leaves the field out."""
-    fields = {"symbol": "A", "ts": 5, **dict.fromkeys(FIELDS, 1.5)} | changes
-    return json.dumps({k: v for k, v in fields.items() if v is not None}).encode()
+def read(spark: SparkSession, *messages: Received, timestamps: int = 0) -> pa.RecordBatch:
+    """Return what Spark makes of messages, as one batch; `timestamps` is Kafka's type of them."""
+    sent = (None if m.sent is None else datetime.fromtimestamp(m.sent / 1e6, UTC) for m in messages)
+    rows = [(*message[:3], at, timestamps) for message, at in zip(messages, sent, strict=True)]
+    columns = "key binary, value binary, offset bigint, timestamp timestamp, timestampType int"
+    (batch,) = parse(spark.createDataFrame(rows, columns).coalesce(1)).toArrow().to_batches()
+    return batch
 
 
 @pytest.mark.store
@@ -124,7 +129,7 @@ def test_a_bad_message_never_fails_the_stream(
     kafka: KafkaBroker, spark: SparkSession, tmp_path: Path
 ) -> None:
     """Between good messages a bad one is a malformed row with its symbol."""
-    client = module.confluent()
+    client = confluent()
     producer = client.Producer(client_settings(kafka.bootstrap))
     for value in (bar(), b"{not json", b"\xff\xfe", None, bar(ts=6)):
         producer.produce("bad", value, "A")
@@ -170,52 +175,59 @@ def test_a_paced_feed_is_exact(
     assert seen == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]
 
 
-def test_times_are_micros_or_iso(spark: SparkSession) -> None:
-    """A time may be UTC microseconds, or ISO 8601 with a zone or without, which is UTC."""
-    texts = ["2024-03-01T14:30:00Z", "2024-03-01 15:30:00+01:00", "2024-03-01T14:30:00.000001"]
-    found = read(spark, *(bar(ts=text) for text in texts), bar(ts=-7), bar(ts="12"))
-    half_past = 1_709_303_400_000_000
-    assert [row[1] for row in found] == [half_past, half_past, half_past + 1, -7, 12]
-    assert {row[-1] for row in found} == {"bar"}
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_spark_reads_what_python_reads(spark: SparkSession, zone: str) -> None:
+    """Sound, broken, with times of all forms: the same rows, whatever the session's time zone."""
+    times = [bar(ts=written) for written, _ in TIMES]
+    values = [*NOT_ONE_OBJECT, *times, *(value for value, _ in OTHERS)]
+    messages = [Received(b"K", value, at, MINUTE * at) for at, value in enumerate(values)]
+    messages += [Received(None, b'{"ts":5,"kind":"heartbeat"}', 5), Received(None, None, 6)]
+    before = spark.conf.get("spark.sql.session.timeZone")
+    spark.conf.set("spark.sql.session.timeZone", zone)
+    try:
+        assert given(read(spark, *messages)) == given(batch_of(messages))
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", before)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        None, b"", b"[]", b'"bar"', b"{}", b"{not json", bar(close=None), bar(volume="much"),
-        bar(ts=None), bar(ts="soon"), bar(ts="99999999999999999999"), bar(mark="bra"),
-        b'{"mark":"heartbeat"}',
-    ],
-)  # fmt: skip
-def test_what_cannot_be_read_is_malformed(value: bytes | None, spark: SparkSession) -> None:
-    """No message fails the parser; what it cannot read keeps the key as its symbol."""
-    ((symbol, _, _, _, mark),) = read(spark, value)
-    assert (symbol, mark) == ("A", "malformed")
+def test_rows_of_every_kind_survive_spark(spark: SparkSession) -> None:
+    """Written as messages and parsed in the JVM, each column of each kind has the same bits."""
+    hard = [value for value in HARD if value < 1e300]
+    rows = Rows.concat(
+        rows_of_bars(bars_of([(day * 1440, 0) for day in range(len(hard))], hard, "1d")),
+        one_row(RowKind.HEARTBEAT, 5, code=1, seq=-(2**63) + 1),
+        one_row(RowKind.END, 5),
+        one_row(RowKind.FLUSH, 5, policy="carry"),
+        one_row(
+            RowKind.ORDER, 5, code=1, known_at=9, side="sell", quantity=1 / 3, type="trail_limit",
+            limit=0.1, stop=5e-324, trail=1e22, trail_percent=5.0, time_in_force="gtd",
+            expires=LATEST_US, id="", parent='"\\', tag="é\n", lane="fast",
+        ),
+        one_row(RowKind.CANCEL, 5, code=0, id="x", lane="slow"),
+        one_row(RowKind.EXECUTION, EARLIEST_US, id="x", quantity=2.0, price=0.0, commission=-0.0),
+        one_row(RowKind.SPLIT, 5, code=1, ratio=4.0),
+        one_row(RowKind.DIVIDEND, 5, code=1, amount=0.07, currency="USD", pay_date=-1),
+        one_row(RowKind.RATE, 5, currency="EUR", quote="USD", rate=1.0842),
+    )  # fmt: skip
+    found = rows_of(read(spark, *received(rows)), SYMBOLS, "1d")
+    assert equal(found, numbered(rows))
+    assert not found.fault.any()
 
 
-def test_a_malformed_bar_keeps_what_is_known(spark: SparkSession) -> None:
-    """Symbol and time of a bar with a missing field are kept for the record."""
-    assert read(spark, bar(symbol="B", ts=5, open=None)) == [("B", 5, 1.5, 0, "malformed")]
-
-
-def test_marks_and_numbers_of_messages(spark: SparkSession) -> None:
-    """Marks may speak for one symbol or for all; a bar without seq takes its offset."""
-    found = read(
-        spark, b'{"ts":5,"mark":"heartbeat"}', b'{"mark":"end"}', bar(seq=70), bar(), key=None
-    )
-    assert found == [
-        (None, 5, None, 0, "heartbeat"),
-        (None, None, None, 1, "end"),
-        ("A", 5, 1.5, 70, "bar"),
-        ("A", 5, 1.5, 3, "bar"),
-    ]
+def test_a_bar_of_the_future_is_not_believed(spark: SparkSession) -> None:
+    """What counts is Kafka's own time of the message; a topic that keeps none sets no horizon."""
+    sent = 10 * MINUTE
+    messages = [Received(b"A", bar(ts=ts * MINUTE), ts, sent) for ts in (10, 11, 12)]
+    found = rows_of(read(spark, *messages), ["A"], "1m")
+    assert [FAULTS[code] for code in found.fault] == [None, None, Reason.BEYOND_HORIZON]
+    assert not rows_of(read(spark, *messages, timestamps=-1), ["A"], "1m").fault.any()
 
 
 def test_an_absent_broker_is_one_clear_line(
     replay: Replay, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """No broker: a bounded wait, one error that names the address, and no other output."""
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(clients, "ANSWER_SECONDS", 1.0)
     address = f"127.0.0.1:{free_ports(1)[0]}"
     for attempt in (require_topic, lambda at, topic: replay_to_kafka(replay, at, topic)):
         with pytest.raises(StoreUnavailable, match=f"no Kafka broker answers at {address}") as got:
@@ -226,7 +238,7 @@ def test_an_absent_broker_is_one_clear_line(
 
 def test_an_unacknowledged_message_is_an_error() -> None:
     """A message that no broker takes within the time is raised, never lost in silence."""
-    client = module.confluent()
+    client = confluent()
     settings = {"message.timeout.ms": 200}
     outbox = feed.Outbox(client, f"127.0.0.1:{free_ports(1)[0]}", "bars", settings)
     outbox.send([("A", "{}")])
@@ -279,4 +291,4 @@ def test_slices_are_complete_whatever_the_chunk(
     monkeypatch.setattr(feed, "_CHUNK_BARS", 2)
     assert list(feed.slices(replay, timeline, ("A", "B"))) == whole
     assert [(ts // MINUTE, len(messages)) for ts, messages in whole] == [(m, 2) for m in range(8)]
-    assert json.loads(whole[1][1][1][1]) == {"symbol": "B", "ts": MINUTE, "mark": "heartbeat"}
+    assert json.loads(whole[1][1][1][1]) == {"symbol": "B", "ts": MINUTE, "kind": "heartbeat"}

@@ -25,7 +25,7 @@ from streambt_spark.spark.listener import (
     following,
     progress_of,
 )
-from streambt_spark.spark.replay import replay_rows
+from streambt_spark.spark.source import replay_rows
 from streambt_spark.stores.lake import bars_to_batches, write_snapshot
 from streambt_spark.streams.pace import Pace, Timeline
 from streambt_spark.streams.replay import Replay
@@ -192,10 +192,10 @@ def test_a_query_is_followed_to_its_last_batch(spark: SparkSession, tmp_path: Pa
             rows = replay_rows(spark, replay).observe(
                 METRICS,
                 f.max(f.unix_micros("ts")).alias("last_ts"),
-                f.count_if(f.col("mark") == "bar").alias("orders"),
-                f.count_if(f.col("mark") == "end").alias("fills"),
+                f.count_if(f.col("kind") == "bar").alias("orders"),
+                f.count_if(f.col("kind") == "end").alias("fills"),
                 f.lit(123.45).alias("equity"),
-                f.bool_or(f.col("mark") == "end").alias("ended"),
+                f.bool_or(f.col("kind") == "end").alias("ended"),
             )
             query = (
                 rows.writeStream.format("noop")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
@@ -19,7 +20,9 @@ from streambt_spark.engines.job import Job
 from streambt_spark.stores.intake import intake
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
 from streambt_spark.stores.ledger import ledger_digest, read_ledger
+from streambt_spark.streams import feed
 from streambt_spark.streams.feed import replay_to_kafka
+from streambt_spark.streams.kafka import confluent
 from streambt_spark.streams.replay import Replay
 from tests.commands import run_streambt
 from tests.services.kafka import KafkaBroker
@@ -151,6 +154,52 @@ def test_kafka_gives_the_local_ledger(
     )
     assert found.digest == strategies(bars).run("local").digest
     assert found.counts["accepted"] == len(bars)
+
+
+JUNK = {
+    b'{"symbol":"AAPL","ts":32472144000000000,%s}': "bad_time",  # of the year 2999
+    b'{"symbol":"AAPL","ts":999999999960000000,%s}': "bad_time",
+    b'{"symbol":"AAPL","ts":99999999999999999999,%s}': "bad_time",
+    b'{"symbol":"AAPL","ts":7258118400000000,%s}': "beyond_horizon",  # of the year 2200
+    b'{"symbol":"AAPL","kind":"heartbeat","ts":7258118400000000}': "beyond_horizon",
+    b'{"symbol":"AAPL","ts":0,%s}{"symbol":"AAPL","ts":86400000000,%s}': "malformed",
+    b'[{"symbol":"AAPL","ts":0,%s}]': "malformed",
+    b'{"symbol":"AAPL","kind":"merger","ts":0}': "unknown_kind",
+    b'{"symbol":"AAPL","kind":"split","ts":0,"ratio":4}': "split",
+    b'{"symbol":"AAPL","kind":"order","ts":0,"side":"buy","quantity":1}': "order",
+    b'{"kind":"rate","ts":0,"currency":"EUR","quote":"USD","rate":1.1}': "rate",
+}
+"""Messages that must change no account, and what the ledger says of each."""
+
+
+def test_junk_on_the_topic_changes_no_account(
+    spark: SparkSession, kafka: KafkaBroker, few: Bars, small: Snapshot, tmp_path: Path
+) -> None:
+    """Far ahead, two in one, of kinds unknown or without effect: each is told of exactly once."""
+    client, topic = confluent(), "junk"
+    feed._make_topic(client, kafka.bootstrap, topic, 1)
+    outbox = feed.Outbox(client, kafka.bootstrap, topic)
+    prices = b'"open":1,"high":1,"low":1,"close":1,"volume":1'
+    outbox.send([("AAPL", value.replace(b"%s", prices).decode()) for value in JUNK])
+    outbox.close()
+    replay_to_kafka(Replay(small.path), kafka.bootstrap, topic)
+    cerebro = strategies(Universe(few.symbols, "1d"))
+    found = engine.live(
+        cerebro.plan(),
+        cerebro.calendar,
+        Job.in_folder(tmp_path),
+        bootstrap=kafka.bootstrap,
+        topic=topic,
+        max_offsets_per_batch=100,
+    )
+    assert found.digest == strategies(few).run("local").digest
+    rejected = sum(reason not in ("split", "order", "rate") for reason in JUNK.values())
+    assert (found.counts["accepted"], found.counts["rejected"]) == (len(few), rejected)
+    assert found.counts["read"] == len(few) + rejected
+    aside = found.ledger.filter(
+        pc.is_in(found.ledger["kind"], pa.array(["rejected", "unsupported"]))
+    )
+    assert sorted(aside["reason"].to_pylist()) == sorted(JUNK.values())
 
 
 def _shuffled(bars: Bars, path: Path) -> Snapshot:

@@ -18,7 +18,7 @@ JOB = """if True:
     from streambt_spark.core.market.bars import Bars
     from streambt_spark.errors import CheckpointMismatch
     from streambt_spark.spark.manifest import bind
-    from streambt_spark.spark.replay import replay_rows
+    from streambt_spark.spark.source import replay_rows
     from streambt_spark.streams.replay import Replay
     from streambt_spark.spark.session import session
     from streambt_spark.stores.lake import bars_to_batches, write_snapshot
@@ -48,7 +48,7 @@ JOB = """if True:
             query = writer.option("checkpointLocation", checkpoint).trigger(availableNow=True)
             query.start(table).awaitTermination()
             rows = spark.read.format("delta").load(table)
-            assert rows.where("mark = 'bar'").count() == 20
+            assert rows.where("kind = 'bar'").count() == 20
             assert rows.count() == 20 + 3 + 1
     place = Location.of(table)
     assert DeltaTable(place.delta_address, storage_options=place.delta_options).version() == 2

@@ -20,6 +20,7 @@ from streambt_spark.spark import jars, schemas
 from streambt_spark.spark import session as sessions
 from streambt_spark.spark.java import java_version
 from streambt_spark.spark.session import session
+from streambt_spark.streams import schema
 
 ROOT = Path(__file__).parents[2]
 
@@ -186,8 +187,8 @@ def test_schemas_follow_the_core() -> None:
         "bigint"
     }
     assert schemas.LEDGER["ts"].dataType.simpleString() == "timestamp"
-    assert schemas.STREAM.names[0] == "symbol"
-    assert schemas.STREAM.names[-1] == "mark"
+    assert schemas.STREAM.names == schema.STREAM.names
+    assert schemas.STREAM["expires"].dataType.simpleString() == "timestamp"
 
 
 @pytest.mark.spark

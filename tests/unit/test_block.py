@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from streambt_spark.core import plan as plans
 from streambt_spark.core.block import open_block, step
@@ -12,8 +13,9 @@ from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import FixedSize
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.events import REASONS, Events, Kind
+from streambt_spark.core.market.bars import DAY_US
 from streambt_spark.core.market.faults import FAULTS, Reason
-from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
+from streambt_spark.core.market.rows import NULL, RowKind, Rows, one_row, rows_of_bars
 from streambt_spark.core.plan import Plan
 from streambt_spark.engines import local
 from tests.property.streams import bars_of, bits
@@ -53,16 +55,70 @@ def test_every_row_is_told_of() -> None:
         ("COUNTS", "rejected", 1.0),
     ]
     assert events.seq[events.lane < 0].tolist() == [2, 3, 4, 5, 6, 7]
-    block, events = step(PLAN, block, rows_of_mark(Mark.END, 0))
+    block, events = step(PLAN, block, one_row(RowKind.END, 0))
     assert told(events) == [("END", None, 0.0)]
-    assert told(step(PLAN, block, rows_of_mark(Mark.END, 0))[1]) == []
+    assert told(step(PLAN, block, one_row(RowKind.END, 0))[1]) == []
 
 
 def test_a_duplicate_is_told_of() -> None:
-    """Twice in one call, while the slice is not out."""
-    first = WHOLE.take(slice(0, 1))
-    _, events = step(PLAN, open_block(PLAN), Rows.concat(first, first))
-    assert told(events)[0] == ("DUPLICATE", "duplicate", 0.0)
+    """While the slice is not out; a repetition and a bar of other values have other reasons."""
+    first, other = WHOLE.take(slice(0, 1)), WHOLE.take(slice(1, 2))
+    again = replace(other, code=first.code, seq=first.seq + 2)
+    for second, reason in ((first, "repeated"), (again, "conflicting")):
+        _, events = step(PLAN, open_block(PLAN), Rows.concat(first, second))
+        assert told(events) == [
+            ("DUPLICATE", reason, 0.0),
+            ("COUNTS", "read", 2.0),
+            ("COUNTS", "accepted", 1.0),
+            ("COUNTS", "duplicate", 1.0),
+        ]
+
+
+def test_kinds_without_effect_yet_are_told_of_by_name() -> None:
+    """Each row of them is one event with its symbol and time, and changes no account."""
+    kinds = [kind for kind in RowKind if kind > RowKind.END]
+    others = Rows.concat(*(one_row(kind, 5 + kind, code=1) for kind in kinds))
+    block, events = step(PLAN, open_block(PLAN), others)
+    assert told(events) == [("UNSUPPORTED", kind.name.lower(), 0.0) for kind in kinds]
+    assert events.ts.tolist() == [5 + kind for kind in kinds]
+    assert set(events.symbol.tolist()) == {1}
+    _, alone = step(PLAN, open_block(PLAN), WHOLE)
+    _, after = step(PLAN, block, Rows.concat(WHOLE, others))
+    assert bits(after) == bits(alone)
+    assert len(told(after)) == len(told(alone)) + len(kinds)
+
+
+def test_a_row_whose_time_no_table_holds_is_told_of_at_the_last_slice() -> None:
+    """Year 9999, and no time at all: refused, and the event has the stream's own time."""
+    year_9999 = 253_402_214_400_000_000
+    for ts in (year_9999, NULL):
+        junk = replace(
+            WHOLE.take(slice(0, 1)),
+            ts=np.array([ts]),
+            fault=np.array([FAULTS.index(Reason.BAD_TIME)], np.int8),
+        )
+        block, events = step(PLAN, open_block(PLAN), junk)
+        assert (told(events)[0][:2], set(events.ts.tolist())) == (("REJECTED", "bad_time"), {0})
+        _, events = step(PLAN, block, Rows.concat(WHOLE, junk))
+        audit = events.lane < 0
+        assert set(events.ts[audit].tolist()) == {int(WHOLE.ts[-1])}
+
+
+@pytest.mark.xfail(reason="features take no history yet", strict=True)
+def test_a_late_bar_enters_the_history_of_its_symbol() -> None:
+    """B's bar at 2 misses its slice, and yet B has four bars, as if none had been late."""
+    bars = bars_of(np.ones((4, 2), bool), 5)
+    plan = plan_of(NAMES)
+    inputs = rows_of_bars(bars)
+    late = (inputs.code == 1) & (inputs.ts == 2 * DAY_US)
+    on_time, slow = inputs.take(~late), inputs.take(late)
+    first, rest = on_time.take(on_time.ts <= 2 * DAY_US), on_time.take(on_time.ts > 2 * DAY_US)
+    block, _ = step(plan, open_block(plan), first)
+    block, _ = step(plan, block, one_row(RowKind.HEARTBEAT, 2 * DAY_US))
+    block, _ = step(plan, block, slow)
+    block, _ = step(plan, block, Rows.concat(rest, one_row(RowKind.END, 0)))
+    whole, _ = step(plan, open_block(plan), Rows.concat(inputs, one_row(RowKind.END, 0)))
+    assert block.features.count.tolist() == whole.features.count.tolist() == [4, 4]
 
 
 def test_no_rows_are_no_events() -> None:

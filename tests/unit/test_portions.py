@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from streambt_spark.core.market.portions import Part, portions
-from streambt_spark.core.market.slices import Rows
+from streambt_spark.core.market.rows import NULL, Rows
 from tests.unit.test_slices import rows
 
 
@@ -63,3 +65,24 @@ def test_no_rows_make_no_portion() -> None:
     """Parts without rows have no time."""
     assert times([], 1) == []
     assert times([Part.of(Rows.none())], 1) == []
+
+
+def test_a_faulty_row_widens_no_part() -> None:
+    """Malformed messages have no time: their packs go with the first portion, others in turn."""
+    broken = replace(rows(("A", 0), ("A", 9)), fault=np.ones(2, np.int8))
+    mixed = Part.of(Rows.concat(broken, rows(("A", 5))))
+    assert (mixed.count, mixed.first, mixed.last) == (3, 5, 5)
+    assert (Part.of(broken).first, Part.of(broken).last) == (NULL, NULL)
+    assert times([mixed, part(1), part(3), Part.of(broken), part(7)], 1) == [
+        [0, 9],
+        [1],
+        [3],
+        [0, 5, 9],
+        [7],
+    ]
+
+
+def test_numbers_go_before_times() -> None:
+    """A numbered stream is cut by its numbers, whatever the times say."""
+    cut = portions([Part.of(rows(("A", 9), seq=1)), Part.of(rows(("A", 2), seq=2))], 1)
+    assert [portion.ts.tolist() for portion in cut] == [[9], [2]]

@@ -54,9 +54,11 @@ def test_what_was_never_a_block_is_refused_under_a_sound_checksum() -> None:
         [],
         {},
         {"plan": PLAN.identity},
-        {**body, "seen": ["|O8", [1], b"\0" * 8]},
-        {**body, "seen": ["<i8", [3], b"\0" * 8]},
-        {**body, "accounts": [[body["seen"]]]},
+        {**body, "buffer": {**body["buffer"], "seen": ["|O8", [1], b"\0" * 8]}},
+        {**body, "buffer": {**body["buffer"], "seen": ["<i8", [3], b"\0" * 8]}},
+        {**body, "buffer": {"seen": body["buffer"]["seen"]}},
+        {**body, "buffer": 5},
+        {**body, "accounts": [[body["count"]]]},
         {**body, "history": 5},
     )
     for wrong in bodies:

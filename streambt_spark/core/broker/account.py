@@ -62,7 +62,7 @@ from streambt_spark.core.broker.money import grid, minor_units, whole_lots
 from streambt_spark.core.broker.slippage import Slippage
 from streambt_spark.core.ledger.events import DTYPES, Events
 from streambt_spark.core.market.instruments import Instrument, default_instrument
-from streambt_spark.core.market.slices import Panel
+from streambt_spark.core.market.panel import Panel
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:

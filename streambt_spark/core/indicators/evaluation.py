@@ -21,7 +21,7 @@ from streambt_spark.core.indicators.graph import BARS, Node, Ref
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.market.slices import Panel
+    from streambt_spark.core.market.panel import Panel
 
 
 @dataclass(frozen=True, slots=True, eq=False)

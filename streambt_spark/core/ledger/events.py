@@ -13,7 +13,8 @@ equity    cash, equity, exposure (gross value of the positions), once for each s
 disabled  reason; the lane's allocation raised, it places no more orders
 
 Audit kinds (lane '', outside the digest, for they tell how the rows arrived and not what the
-account did): late, duplicate, rejected, counts, end.
+account did): late, duplicate, rejected, counts, end; unsupported is a row of a kind that changes
+nothing yet, which its reason names.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streambt_spark.core.market.faults import Reason
+from streambt_spark.core.market.rows import RowKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,9 +52,12 @@ class Kind(IntEnum):
     REJECTED = 8
     COUNTS = 9
     END = 10
+    UNSUPPORTED = 11
 
 
-AUDIT = frozenset({Kind.LATE, Kind.DUPLICATE, Kind.REJECTED, Kind.COUNTS, Kind.END})
+AUDIT = frozenset(
+    {Kind.LATE, Kind.DUPLICATE, Kind.REJECTED, Kind.COUNTS, Kind.END, Kind.UNSUPPORTED}
+)
 
 
 class Side(IntEnum):
@@ -77,6 +82,9 @@ REASONS: tuple[str | None, ...] = (
     "accepted",
     "rejected",
     *Reason,
+    "repeated",
+    "conflicting",
+    *(kind.name.lower() for kind in RowKind),
 )
 """Reason texts by code: a kernel writes the code, the ledger the text."""
 

@@ -1,16 +1,16 @@
-"""Many rows in portions of bounded size that are later and later, whatever order they come in."""
+"""Many rows in portions of bounded size, one after the other in the order of the stream."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from streambt_spark.core.market.slices import Rows
+from streambt_spark.core.market.rows import NULL, Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """Some rows: how many, their first and last time (UTC µs), and how to get them."""
+    """Some rows: how many, their first and last place in the stream, and how to get them."""
 
     count: int
     first: int
@@ -19,18 +19,22 @@ class Part:
 
     @classmethod
     def of(cls, rows: Rows) -> Part:
-        """Return rows that are at hand as a part."""
-        first, last = (int(rows.ts.min()), int(rows.ts.max())) if len(rows) else (0, 0)
+        """Return rows that are at hand as a part.
+
+        A faulty row is set aside wherever it stands, so its place, which may be any, counts not.
+        """
+        sound = rows.where(rows.fault == 0)
+        places = sound.places()
+        first, last = (int(places.min()), int(places.max())) if len(places) else (NULL, NULL)
         return cls(len(rows), first, last, lambda: rows)
 
 
 def portions(parts: Iterable[Part], size: int) -> Iterator[Rows]:
-    """Yield the rows of all parts in portions of about `size`, each later than those before it.
+    """Yield the rows of all parts in portions of about `size`, each after those before it.
 
-    No time is in two portions, so a block makes the same of them, one after the other, as of all
-    rows at once. (Only of a symbol's bars that are out of order over several batches do the calls
-    decide which are late, see `slices.advance`.) A part is loaded when its portion is due. Parts
-    that overlap in time make larger portions.
+    No place is in two portions, so a block makes the same of them, one after the other, as of all
+    rows at once (see `slices`). A part is loaded when its portion is due. Parts that overlap make
+    larger portions.
     """
     waiting = sorted((part for part in parts if part.count), key=lambda part: -part.first)
     held: list[Part] = []
@@ -43,12 +47,13 @@ def portions(parts: Iterable[Part], size: int) -> Iterator[Rows]:
             yield early
 
 
-def _split(parts: Iterable[Part], ts: int) -> tuple[Rows, list[Part]]:
-    """Return the rows before a time, and the parts with those from it on."""
+def _split(parts: Iterable[Part], place: int) -> tuple[Rows, list[Part]]:
+    """Return the rows before a place and the faulty ones, and the parts with those from it on."""
     early, rest = [], []
     for part in parts:
         rows = part.load()
-        early.append(rows.where(rows.ts < ts))
-        if part.last >= ts:
-            rest.append(Part.of(rows.where(rows.ts >= ts)))
+        before = (rows.places() < place) | (rows.fault != 0)
+        early.append(rows.where(before))
+        if part.last >= place:
+            rest.append(Part.of(rows.where(~before)))
     return Rows.concat(*early), rest

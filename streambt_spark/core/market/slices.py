@@ -1,195 +1,144 @@
 """Slices: all bars of a universe at one time, released in order once they are complete.
 
-Rows arrive in any order and in any portions. Slice t is released when every symbol has shown a bar
-at t or later, or said by a heartbeat or an end marker that it has none left up to t. So the slices
-of symbols that each arrive in order never depend on how the rows were batched or interleaved.
+Rows arrive in any portions. Slice t is released when every symbol has shown a bar at t or later, or
+said by a heartbeat or an end that it has none left up to t. What becomes of a row depends on the
+rows before it in the stream alone, never on how the calls cut the stream:
+
+* The rows of one call stand in the order of their place (`seq` or, without one, the time), then of
+  time (an end's is after all others), bars before marks, symbol, values and `seq`. The calls must
+  follow one another in that order; where they do not, their order is the stream's.
+* A bar at or before the last slice released is *late*: it changes no slice. If it is after the last
+  bar of its symbol so far, it still enters that symbol's history, so that features depend on the
+  order of each symbol alone.
+* Of bars with one (symbol, ts) that come before their slice is released, the one with the lowest
+  `seq` stays (without numbers, the one with the lowest values): a stream cannot take back what it
+  may have traded on. The others are *duplicates*: `repeated` where their values are equal,
+  `conflicting` where not. Bars in a store are another matter: there a later row corrects an earlier
+  one, and is called a revision.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from streambt_spark.core.market.bars import FIELDS
-from streambt_spark.core.market.faults import FAULTS, Reason, fault_codes
+from streambt_spark.core.market.fates import (
+    BY_SLICE,
+    DISORDERED,
+    Fate,
+    Stream,
+    ascend,
+    by_slice,
+    decide,
+    frozen,
+)
+from streambt_spark.core.market.faults import CODES, Reason
+from streambt_spark.core.market.panel import Panel, panel_of
+from streambt_spark.core.market.rows import LAST, NULL, RowKind, Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.market.bars import Bars
+NEVER, ENDED = NULL, LAST
+"""The time up to which a symbol has shown before its first row, and after its end."""
 
-NEVER = np.iinfo(np.int64).min
-ENDED = np.iinfo(np.int64).max
-
-
-class Mark(IntEnum):
-    """What a row of the stream says; the name in lower case is what it is called there."""
-
-    BAR = 0
-    HEARTBEAT = 1
-    END = 2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """N rows of the stream.
-
-    `code` is -1 for 'every symbol' (a mark) or an unknown one (a bar); `fault` is a code into
-    FAULTS, 0 for a row that may be used.
-    """
-
-    code: NDArray[np.int32]
-    ts: NDArray[np.int64]
-    seq: NDArray[np.int64]
-    mark: NDArray[np.int8]
-    fault: NDArray[np.int8]
-    open: NDArray[np.float64]
-    high: NDArray[np.float64]
-    low: NDArray[np.float64]
-    close: NDArray[np.float64]
-    volume: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.ts)
-
-    def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
-        """Return the rows that a NumPy index, mask or slice selects."""
-        return Rows(*(getattr(self, name)[index] for name in self.__slots__))
-
-    def where(self, mask: NDArray[np.bool_]) -> Rows:
-        """Return the rows where `mask` is True; itself, uncopied, where it is True everywhere."""
-        return self if mask.all() else self.take(mask)
-
-    @classmethod
-    def concat(cls, *parts: Rows) -> Rows:
-        """Return the rows of all parts, in order."""
-        return cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in cls.__slots__))
-
-    @classmethod
-    def none(cls) -> Rows:
-        """Return no rows."""
-        return rows_of_bars(None)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Panel:
-    """T consecutive slices of S symbols: float64[T, S] with NaN where `present` is False."""
-
-    symbols: tuple[str, ...]
-    ts: NDArray[np.int64]
-    present: NDArray[np.bool_]
-    open: NDArray[np.float64]
-    high: NDArray[np.float64]
-    low: NDArray[np.float64]
-    close: NDArray[np.float64]
-    volume: NDArray[np.float64]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every symbol has a bar in every slice."""
-        return bool(self.present.all())
-
-    def column(self, name: str) -> NDArray[np.float64]:
-        """Return one of COLUMNS, float64[T, S] with NaN where there is no bar."""
-        if name == "ts":
-            return np.where(self.present, self.ts[:, None].astype(np.float64), np.nan)
-        column: NDArray[np.float64] = getattr(self, name)
-        return column
+_PENDING = ("code", "ts", "seq", "known_at")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Buffer:
-    """What is not released yet: `seen` is int64[S], the last time each symbol showed."""
+    """What is not released yet.
+
+    For each symbol, `seen` is the time up to which it has shown all its bars, by bars or marks, and
+    `shown` that of its last bar, late ones included (int64[S]). `released` is the time of the last
+    slice; `pending` are the bars after it, ordered by (ts, symbol).
+    """
 
     seen: NDArray[np.int64]
+    shown: NDArray[np.int64]
     released: int
     pending: Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Release:
-    """What `advance` did with the rows: the slices to process, and those set aside."""
+    """What `align` did with the rows: the slices to process, and the rows set aside.
+
+    `read` counts the bars and the rejected rows: read == accepted + late + duplicate + rejected.
+    `conflicting` tells for each duplicate whether its values are others; `history` are the late
+    bars that are in the order of their symbol, ordered by (symbol, ts); `unsupported` are rows of
+    kinds that change nothing yet.
+    """
 
     panel: Panel
     read: int
     accepted: int
     late: Rows
+    history: Rows
     duplicate: Rows
+    conflicting: NDArray[np.bool_]
     rejected: Rows
+    unsupported: Rows
 
 
 def open_buffer(symbols: int) -> Buffer:
     """Return a buffer that has seen nothing of `symbols` symbols."""
-    return Buffer(np.full(symbols, NEVER, np.int64), NEVER, Rows.none())
+    never = np.full(symbols, NEVER, np.int64)
+    return Buffer(never, never.copy(), NEVER, Rows.none())
 
 
-def rows_of_bars(bars: Bars | None) -> Rows:
-    """Return bars as rows of the stream (none for None)."""
-    n = 0 if bars is None else len(bars)
-    columns = [np.empty(0, np.float64)] * 5 if bars is None else [getattr(bars, f) for f in FIELDS]
-    return Rows(
-        np.empty(0, np.int32) if bars is None else bars.code,
-        np.empty(0, np.int64) if bars is None else bars.ts,
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int8),
-        np.zeros(n, np.int8),
-        *columns,
-    )
+def encode_buffer(buffer: Buffer) -> dict[str, NDArray[Any]]:
+    """Return the buffer as named arrays."""
+    pending = buffer.pending
+    return {
+        "seen": buffer.seen,
+        "shown": buffer.shown,
+        "released": np.array([buffer.released], np.int64),
+        **{name: getattr(pending, name) for name in _PENDING},
+        **{name: pending.column(name) for name in FIELDS},
+    }
 
 
-def rows_of_mark(mark: Mark, ts: int) -> Rows:
-    """Return one row that says something of every symbol."""
-    zero = np.zeros(1)
-    return Rows(
-        np.full(1, -1, np.int32),
-        np.full(1, ts, np.int64),
-        np.zeros(1, np.int64),
-        np.full(1, mark, np.int8),
-        np.zeros(1, np.int8),
-        *(zero,) * 5,
-    )
+def decode_buffer(arrays: Mapping[str, NDArray[Any]]) -> Buffer:
+    """Return the buffer that `encode_buffer` gave; raises KeyError where an array is missing."""
+    code, ts, seq, known_at = (arrays[name] for name in _PENDING)
+    kind, fault = np.zeros(len(ts), np.int8), np.zeros(len(ts), np.int8)
+    fields = {name: arrays[name] for name in FIELDS}
+    pending = Rows(kind, code, ts, seq, known_at, fault, fields)
+    return Buffer(arrays["seen"], arrays["shown"], int(arrays["released"][0]), pending)
 
 
-def screen(rows: Rows, interval: str) -> Rows:
-    """Return the rows with a fault set on each bar that is invalid or of no symbol."""
-    fields = {name: getattr(rows, name) for name in FIELDS}
-    faults = fault_codes(rows.ts, fields, interval)
-    faults[rows.code < 0] = FAULTS.index(Reason.UNKNOWN_SYMBOL)
-    faults[rows.mark != Mark.BAR] = 0
-    return replace(rows, fault=np.where(rows.fault != 0, rows.fault, faults))
-
-
-def advance(buffer: Buffer, rows: Rows, symbols: tuple[str, ...]) -> tuple[Buffer, Release]:
+def align(
+    buffer: Buffer, rows: Rows, symbols: tuple[str, ...], *, horizon_us: int | None = None
+) -> tuple[Buffer, Release]:
     """Take in rows and release the slices that are now complete.
 
-    A row with a fault is rejected; a bar at or before the last released slice is late; a second
-    bar of the same (symbol, ts) is a duplicate, the first to arrive stays (within one call: the
-    lowest `seq`, then the lowest values). So the slices are the same for any calls over which each
-    symbol's bars arrive in order; of bars out of order, the calls decide which are late.
+    With `horizon_us`, a bar or heartbeat later than the last slice released by more than that is
+    rejected (`beyond_horizon`) and promises nothing; before the first slice there is no horizon. It
+    must be longer than the longest time without a slice: a night, a weekend.
     """
-    sound = rows.fault == 0
-    bars = (
-        rows if sound.all() and not rows.mark.any() else rows.take(sound & (rows.mark == Mark.BAR))
+    acts, rejected, unsupported = _parted(rows)
+    ascent = _ascent(buffer, acts)
+    if ascent.order == DISORDERED or not _within(buffer, acts, horizon_us):
+        return _row_by_row(buffer, acts, symbols, horizon_us, rejected, unsupported)
+    bars = ascent.acts.where(ascent.acts.kind == RowKind.BAR)
+    after, panel = _released(buffer, _merged(buffer.pending, bars, ascent.order), ascent, symbols)
+    none = Rows.none()
+    return after, Release(
+        panel=panel,
+        read=len(bars) + len(rejected),
+        accepted=len(bars),
+        late=none,
+        history=none,
+        duplicate=none,
+        conflicting=np.zeros(0, bool),
+        rejected=rejected,
+        unsupported=unsupported,
     )
-    on_time = bars.ts > buffer.released
-    seen = _seen(buffer.seen, bars, rows)
-    pending, duplicate = _merge(buffer.pending, bars.where(on_time), len(symbols))
-    horizon = int(seen.min()) if len(seen) else NEVER
-    due = int(np.searchsorted(pending.ts, horizon, side="right"))
-    ready, rest = pending.take(slice(0, due)), pending.take(slice(due, None))
-    released = max(buffer.released, int(ready.ts[-1])) if due else buffer.released
-    release = Release(
-        panel=_panel(ready, symbols),
-        read=len(bars) + int((~sound).sum()),
-        accepted=int(on_time.sum()) - len(duplicate),
-        late=bars.take(~on_time),
-        duplicate=duplicate,
-        rejected=rows.take(~sound),
-    )
-    return Buffer(seen, released, rest), release
 
 
 def has_ended(buffer: Buffer) -> bool:
@@ -197,69 +146,130 @@ def has_ended(buffer: Buffer) -> bool:
     return bool((buffer.seen == ENDED).all())
 
 
-def _seen(seen: NDArray[np.int64], bars: Rows, rows: Rows) -> NDArray[np.int64]:
-    seen = seen.copy()
-    np.maximum.at(seen, bars.code, bars.ts)
-    for at in np.flatnonzero((rows.mark != Mark.BAR) & (rows.fault == 0)):
-        until = ENDED if rows.mark[at] == Mark.END else rows.ts[at]
-        whose = slice(None) if rows.code[at] < 0 else slice(rows.code[at], rows.code[at] + 1)
-        np.maximum(seen[whose], until, out=seen[whose])
-    return seen
+def _parted(rows: Rows) -> tuple[Rows, Rows, Rows]:
+    """Return the bars and marks, the faulty rows, and those of other kinds."""
+    if not rows.fault.any() and not rows.kind.any():
+        return rows, Rows.none(), Rows.none()
+    sound = rows.fault == 0
+    known = (rows.kind >= RowKind.BAR) & (rows.kind <= RowKind.END)
+    return rows.where(sound & known), rows.take(~sound), rows.take(sound & ~known)
 
 
-def _merge(pending: Rows, new: Rows, symbols: int) -> tuple[Rows, Rows]:
-    """Return all rows ordered by (ts, symbol), and the repeated ones."""
-    merged = new if not len(pending) else Rows.concat(pending, new)
-    key = _order(merged, symbols)
-    if np.all(key[1:] > key[:-1]):
-        return merged, Rows.none()
-    # A stable sort of runs that are sorted already, which is how files arrive, is nearly free.
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    if np.any(key[1:] == key[:-1]):
-        # Of rows that differ in nothing else, the values decide, never the order they came in.
-        arrival = np.arange(len(merged)) >= len(pending)
-        values = tuple(getattr(merged, name) for name in FIELDS)
-        order = np.lexsort((*values, merged.seq, arrival, merged.code, merged.ts))
-    merged = merged.take(order)
-    again = np.zeros(len(merged), bool)
-    again[1:] = (merged.ts[1:] == merged.ts[:-1]) & (merged.code[1:] == merged.code[:-1])
-    return merged.where(~again), merged.take(again)
+class _Ascent(NamedTuple):
+    """Bars and marks in the order of the stream, how they ascend, and what is seen after them."""
+
+    acts: Rows
+    order: int
+    seen: NDArray[np.int64]
+    shown: NDArray[np.int64]
 
 
-def _order(rows: Rows, symbols: int) -> NDArray[np.int64]:
-    """Return one number a row that orders rows by (ts, symbol).
-
-    Times are counted from the first, in the unit that they share, so that the product fits int64.
-    """
-    if not len(rows):
-        return rows.ts
-    elapsed = rows.ts - rows.ts.min()
-    unit = max(int(np.gcd.reduce(elapsed)), 1)
-    if int(elapsed.max()) // unit >= ENDED // max(symbols, 1):
-        elapsed, unit = np.unique(elapsed, return_inverse=True)[1].astype(np.int64), 1
-    order: NDArray[np.int64] = elapsed // unit * symbols + rows.code
-    return order
+def _ascent(buffer: Buffer, acts: Rows) -> _Ascent:
+    seen, shown = buffer.seen.copy(), buffer.shown.copy()
+    plain = not (acts.kind.any() or acts.numbered())
+    if plain and by_slice(frozen(acts.code), frozen(acts.ts), seen, shown):
+        return _Ascent(acts, BY_SLICE, seen, shown)
+    place = acts.places()
+    as_it_came = _tried(buffer, acts, place)
+    if as_it_came.order != DISORDERED:
+        return as_it_came
+    index = _stream_order(acts, place)
+    return _tried(buffer, acts.take(index), place[index])
 
 
-def _panel(rows: Rows, symbols: tuple[str, ...]) -> Panel:
-    """Return sorted rows as slices."""
-    count = len(symbols)
-    first = np.ones(len(rows), bool)
-    first[1:] = rows.ts[1:] != rows.ts[:-1]
-    ts = rows.ts[first]
-    if len(rows) == len(ts) * count:
-        # Every symbol in every slice: the sorted rows already are the panel.
-        dense = [
-            np.ascontiguousarray(getattr(rows, name)).reshape(len(ts), count) for name in FIELDS
-        ]
-        return Panel(symbols, ts, np.ones((len(ts), count), bool), *dense)
-    at = np.cumsum(first) - 1
-    present = np.zeros((len(ts), count), bool)
-    present[at, rows.code] = True
-    sparse = []
-    for name in FIELDS:
-        column = np.full((len(ts), count), np.nan)
-        column[at, rows.code] = getattr(rows, name)
-        sparse.append(column)
-    return Panel(symbols, ts, present, *sparse)
+def _tried(buffer: Buffer, acts: Rows, place: NDArray[np.int64]) -> _Ascent:
+    seen, shown = buffer.seen.copy(), buffer.shown.copy()
+    kind, code, ts = frozen(acts.kind), frozen(acts.code), frozen(acts.ts)
+    return _Ascent(acts, ascend(frozen(place), kind, code, ts, seen, shown), seen, shown)
+
+
+def _stream_order(acts: Rows, place: NDArray[np.int64]) -> NDArray[np.intp]:
+    return np.lexsort((acts.code, acts.kind != RowKind.BAR, acts.until(), place))
+
+
+def _within(buffer: Buffer, acts: Rows, horizon_us: int | None) -> bool:
+    """Return whether no row can be beyond the horizon, wherever the slices end meanwhile."""
+    if horizon_us is None or not len(acts):
+        return True
+    return int(acts.ts.max()) <= buffer.released + horizon_us
+
+
+def _merged(pending: Rows, bars: Rows, order: int) -> Rows:
+    """Return all bars ordered by (ts, symbol); no two have one key."""
+    merged = Rows.concat(pending, bars)
+    after = not len(pending) or not len(bars) or bars.ts[0] > pending.ts[-1]
+    return merged if order == BY_SLICE and after else _sorted(merged)
+
+
+def _sorted(bars: Rows) -> Rows:
+    # A stable sort of runs that are sorted already is nearly free.
+    return bars.take(np.lexsort((bars.code, bars.ts)))
+
+
+def _released(
+    buffer: Buffer, bars: Rows, ascent: _Ascent, symbols: tuple[str, ...]
+) -> tuple[Buffer, Panel]:
+    """Return the buffer without the bars of complete slices, and those slices."""
+    complete = int(ascent.seen.min()) if len(ascent.seen) else NEVER
+    due = int(np.searchsorted(bars.ts, complete, side="right"))
+    ready, rest = bars.take(slice(0, due)), bars.take(slice(due, None))
+    released = max(buffer.released, int(ready.ts[-1])) if due else buffer.released
+    return Buffer(ascent.seen, ascent.shown, released, rest), panel_of(ready, symbols)
+
+
+def _row_by_row(
+    buffer: Buffer,
+    acts: Rows,
+    symbols: tuple[str, ...],
+    horizon_us: int | None,
+    rejected: Rows,
+    unsupported: Rows,
+) -> tuple[Buffer, Release]:
+    """Do what `align` does, for rows of which some may be late, repeated or beyond the horizon."""
+    rows = Rows.concat(buffer.pending, acts.take(_by_values(acts)))
+    pending = len(buffer.pending)
+    seen, shown = buffer.seen.copy(), buffer.shown.copy()
+    fate = np.zeros(len(rows), np.int8)
+    horizon = -1 if horizon_us is None else horizon_us
+    stream = _stream(rows, len(symbols))
+    decide(stream, pending, buffer.released, horizon, seen, shown, fate)
+    kept = _sorted(rows.take((rows.kind == RowKind.BAR) & (fate == Fate.ACCEPTED)))
+    after, panel = _released(buffer, kept, _Ascent(acts, DISORDERED, seen, shown), symbols)
+    late = fate == Fate.LATE
+    in_order = fate == Fate.LATE_IN_ORDER
+    history = rows.take(in_order)
+    again = (fate == Fate.REPEATED) | (fate == Fate.CONFLICTING)
+    beyond = rows.take(fate == Fate.BEYOND_HORIZON)
+    fault = np.full(len(beyond), CODES[Reason.BEYOND_HORIZON], np.int8)
+    rejected = Rows.concat(rejected, replace(beyond, fault=fault))
+    accepted = len(kept) - pending
+    return after, Release(
+        panel=panel,
+        read=accepted + int((late | in_order | again).sum()) + len(rejected),
+        accepted=accepted,
+        late=rows.take(late | in_order),
+        history=history.take(np.lexsort((history.ts, history.code))),
+        duplicate=rows.take(again),
+        conflicting=fate[again] == Fate.CONFLICTING,
+        rejected=rejected,
+        unsupported=unsupported,
+    )
+
+
+def _by_values(acts: Rows) -> NDArray[np.intp]:
+    """Return the order of the stream, where bars that differ in nothing else stand by value."""
+    values = tuple(acts.column(name) for name in reversed(FIELDS))
+    return np.lexsort(
+        (acts.seq, *values, acts.code, acts.kind != RowKind.BAR, acts.until(), acts.places())
+    )
+
+
+def _stream(rows: Rows, symbols: int) -> Stream:
+    bars = rows.kind == RowKind.BAR
+    key, slot = np.full(len(rows), -1), np.full(len(rows), -1)
+    times, slot[bars] = np.unique(rows.ts[bars], return_inverse=True)
+    key[bars] = np.unique(slot[bars] * symbols + rows.code[bars], return_inverse=True)[1]
+    values = np.stack([rows.column(name) for name in FIELDS], axis=1)
+    seq = np.where(rows.seq == NULL, LAST, rows.seq)
+    columns: list[NDArray[Any]] = [rows.kind, rows.code, rows.ts, seq, values, key, slot, times]
+    return Stream(*map(frozen, columns))

@@ -23,7 +23,7 @@ from pyspark.sql.streaming.datasource import (
     SupportsTriggerAvailableNow,
 )
 
-from streambt_spark.core.market.bars import FIELDS
+from streambt_spark.core.market.rows import MARKS, RowKind
 from streambt_spark.spark import schemas
 from streambt_spark.spark.memory import release_unused
 from streambt_spark.streams import schema
@@ -41,21 +41,12 @@ _MOST = "rows_per_pack"
 TASK_BARS = 50_000
 """A read task is worth its cost from about this many bars on."""
 
-_TIMESTAMP = pa.timestamp("us", tz="UTC")
-_COLUMNS = [schema.SYMBOL, schema.TS, *FIELDS, schema.SEQ]
-_SCHEMA = pa.schema(
-    [
-        (schema.SYMBOL, pa.string()),
-        (schema.TS, _TIMESTAMP),
-        *((name, pa.float64()) for name in FIELDS),
-        (schema.SEQ, pa.int64()),
-        pa.field(schema.MARK, pa.string(), nullable=False),
-    ]
-)
+_COLUMNS = [name for name in schema.REPLAY.names if name != schema.KIND]
+_HEARTBEAT, _END = (schema.NAMES[kind] for kind in MARKS)
 
 
 def replay_rows(spark: SparkSession, replay: Replay) -> DataFrame:
-    """Return the stream of a replay's rows (schema STREAM).
+    """Return the stream of a replay's rows (schema REPLAY): their order is their time.
 
     With the trigger availableNow the query ends by itself after the last slice, paced or not.
     """
@@ -87,8 +78,8 @@ class ReplaySource(DataSource):
         return FORMAT
 
     def schema(self) -> StructType:
-        """Return STREAM or, where the rows are packed, PACKS."""
-        return schemas.PACKS if _PACKED_FOR in self.options else schemas.STREAM
+        """Return REPLAY or, where the rows are packed, PACKS."""
+        return schemas.PACKS if _PACKED_FOR in self.options else schemas.REPLAY
 
     def streamReader(self, schema: StructType) -> ReplayReader:  # noqa: N802 - Spark's name
         """Return the reader of `schema`."""
@@ -153,12 +144,12 @@ class ReplayReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         bars = int(timeline.bars_before[last] - timeline.bars_before[first])
         parts = min(self.replay.partitions, -(-bars // TASK_BARS))
         ranges = timeline.split(first, last, parts)
-        ended = (schema.END,) if last == len(timeline) else ()
+        ended = (_END,) if last == len(timeline) else ()
         return [
             Task(
                 int(timeline.ts[a]),
                 int(timeline.ts[b - 1]) + 1,
-                (schema.HEARTBEAT, *ended) if b == last else (),
+                (_HEARTBEAT, *ended) if b == last else (),
             )
             for a, b in ranges
         ]
@@ -168,8 +159,9 @@ class ReplayReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         assert isinstance(partition, Task)
         snapshot, symbols = self.replay.snapshot(), self.replay.symbols
         for batch in snapshot.read(partition.start, partition.end, symbols, _COLUMNS):
-            marks = _bar_marks(batch.num_rows)
-            yield pa.RecordBatch.from_arrays([*batch.columns, marks], schema=_SCHEMA)
+            columns = [batch[name] for name in _COLUMNS]
+            columns.insert(schema.REPLAY.names.index(schema.KIND), _bars(batch.num_rows))
+            yield pa.RecordBatch.from_arrays(columns, schema=schema.REPLAY)
         if partition.marks:
             yield _marks(partition.end - 1, partition.marks)
 
@@ -221,10 +213,10 @@ class Clock:
 
 
 @lru_cache(maxsize=4)
-def _bar_marks(rows: int) -> pa.Array:
-    return pa.repeat(pa.scalar(schema.BAR, pa.string()), rows)
+def _bars(rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(schema.NAMES[RowKind.BAR], pa.string()), rows)
 
 
 def _marks(ts: int, marks: Collection[str]) -> pa.RecordBatch:
-    rows = [{schema.TS: ts, schema.MARK: mark} for mark in marks]
-    return pa.RecordBatch.from_pylist(rows, schema=_SCHEMA)
+    rows = [{schema.TS: ts, schema.KIND: mark} for mark in marks]
+    return pa.RecordBatch.from_pylist(rows, schema=schema.REPLAY)

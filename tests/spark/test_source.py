@@ -17,10 +17,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from streambt_spark.core.market.bars import FIELDS, Bars
 from streambt_spark.core.market.faults import FAULTS, Reason
-from streambt_spark.core.market.slices import Mark, Rows
+from streambt_spark.core.market.rows import RowKind, Rows
 from streambt_spark.errors import ConfigError, DataError
-from streambt_spark.spark import replay as module
-from streambt_spark.spark.replay import ReplayReader, Task, replay_packs, replay_rows
+from streambt_spark.spark import source as module
+from streambt_spark.spark.source import ReplayReader, Task, replay_packs, replay_rows
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, write_snapshot
 from streambt_spark.streams import schema
 from streambt_spark.streams.pace import Pace
@@ -57,7 +57,7 @@ def run(rows: DataFrame, folder: Path) -> tuple[dict[int, list[Row]], StreamingQ
     batches: dict[int, list[Row]] = {}
 
     def keep(batch: DataFrame, number: int) -> None:
-        columns = ["symbol", "unix_micros(ts)", *FIELDS, "seq", "mark"]
+        columns = ["symbol", "unix_micros(ts)", *FIELDS, "kind"]
         found = [tuple(row) for row in batch.selectExpr(*columns).collect()]
         if found:
             batches[number] = sorted(found, key=lambda row: (row[1], row[0] or "~", row[-1]))
@@ -76,7 +76,7 @@ def expected_bars(bars: Bars) -> list[Row]:
     """Return the rows that the bars must become."""
     columns = [getattr(bars, name).tolist() for name in FIELDS]
     rows = zip(bars.code.tolist(), bars.ts.tolist(), *columns, strict=True)
-    return [(bars.symbols[code], ts, *values, None, "bar") for code, ts, *values in rows]
+    return [(bars.symbols[code], ts, *values, "bar") for code, ts, *values in rows]
 
 
 def marks(batch: list[Row]) -> list[tuple[str, int]]:
@@ -112,12 +112,12 @@ def test_packs_hold_the_same_rows(
     ]
     assert [len(rows) for rows in packs if rows] == [3, 3, 3, 3, 2]
     assert [int(rows.ts.max()) // MINUTE for rows in batches] == [6, 13, 20, 27, 29]
-    assert [(rows.mark == Mark.END).sum() for rows in batches] == [0, 0, 0, 0, 1]
-    assert [(rows.mark == Mark.HEARTBEAT).sum() for rows in batches] == [1] * 5
+    assert [(rows.kind == RowKind.END).sum() for rows in batches] == [0, 0, 0, 0, 1]
+    assert [(rows.kind == RowKind.HEARTBEAT).sum() for rows in batches] == [1] * 5
     rows = Rows.concat(*batches)
-    rows = rows.where(rows.mark == Mark.BAR)
+    rows = rows.where(rows.kind == RowKind.BAR)
     assert rows.ts.tolist() == bars.ts.tolist()
-    assert rows.close.tolist() == bars.close.tolist()
+    assert rows.column("close").tolist() == bars.close.tolist()
     assert [(1, -1, 0)[code] for code in bars.code] == rows.code.tolist()
     unknown = FAULTS.index(Reason.UNKNOWN_SYMBOL)
     assert ((rows.fault == unknown) == (rows.code == -1)).all()
@@ -127,7 +127,7 @@ def test_a_task_of_the_source_loads_no_pandas(snapshot: Snapshot) -> None:
     """Each batch of a run may start a process for it, and pandas alone takes half a second."""
     code = f"""if True:
     import sys
-    from streambt_spark.spark.replay import PackingReader, Replay
+    from streambt_spark.spark.source import PackingReader, Replay
     reader = PackingReader(Replay({snapshot.path!r}), ["A"], 1000)
     end = reader.latestOffset({{"slice": 0}}, reader.getDefaultReadLimit())
     print(end, len(reader.partitions({{"slice": 0}}, end)), "pandas" in sys.modules)
