@@ -9,9 +9,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streambt_spark.core.indicators.evaluation import anchor, evaluate, open_features
+from streambt_spark.core.indicators.evaluation import compute
+from streambt_spark.core.indicators.features import open_features
 from streambt_spark.core.indicators.graph import DATA, Compiled, Graph, Ref, compile_graph
 from streambt_spark.core.indicators.library import indicator, resolve
+from streambt_spark.core.indicators.program import compile_program
+from streambt_spark.core.indicators.windows import anchor
 from streambt_spark.core.market.slices import (
     Mark,
     Panel,
@@ -54,7 +57,8 @@ def graph() -> Compiled:
     return compile_graph(g)
 
 
-NODES = graph().nodes
+PROGRAM = compile_program(graph().nodes)
+NODES = PROGRAM.nodes
 
 
 def whole_panel(slices: int, gaps: int, seed: int) -> Panel:
@@ -74,9 +78,9 @@ def part(panel: Panel, rows: slice) -> Panel:
 def values_of(panel: Panel, cuts: list[int]) -> dict[Ref, np.ndarray]:
     """Return all values of the nodes, evaluated in portions that end at the cuts."""
     edges = [0, *sorted(min(cut, len(panel.ts)) for cut in cuts), len(panel.ts)]
-    features, pieces = open_features(3), []
+    features, pieces = open_features(PROGRAM, 3), []
     for start, stop in pairwise(edges):
-        features, values = evaluate(NODES, features, part(panel, slice(start, stop)))
+        features, values = compute(PROGRAM, features, part(panel, slice(start, stop)))
         pieces.append(values)
     return {ref: np.concatenate([p[ref] for p in pieces], axis=1) for ref in pieces[0]}
 
@@ -113,7 +117,7 @@ def test_the_value_is_the_functions_over_the_bars_since_the_anchor() -> None:
         at = np.flatnonzero(panel.present[:, s])
         close = np.ascontiguousarray(panel.close[at, s])
         for n in range(0, len(at), 7):
-            window = close[anchor(n, node.function) : n + 1]
+            window = close[anchor(n, node.function.span, node.function.warmup) : n + 1]
             (expected,) = node.function.evaluate([window])
             found = values[Ref(node.identity, node.function.outputs[0])][s, at[n]]
             assert np.array_equal(expected[-1], found, equal_nan=True)
@@ -123,13 +127,12 @@ def test_the_value_is_the_functions_over_the_bars_since_the_anchor() -> None:
 def test_state_is_bounded_by_the_anchor() -> None:
     """After any number of slices, no more than span + warm-up values are kept of a symbol."""
     panel = whole_panel(3 * LENGTH, 0, 1)
-    features = open_features(3)
+    features = open_features(PROGRAM, 3)
     readers = {
         ref: [n.function for n in NODES if ref in n.inputs] for n in NODES for ref in n.inputs
     }
+    most = 3 * sum(max(f.span + f.warmup for f in functions) for functions in readers.values())
     for start in range(0, 3 * LENGTH, 100):
-        features, _ = evaluate(NODES, features, part(panel, slice(start, start + 100)))
-        for ref, kept in features.history.items():
-            most = max(f.span + f.warmup for f in readers[ref])
-            assert max(map(len, kept)) <= most
-        assert all(len(kept) <= 512 + 5 for kept in features.panels.values())
+        features, _ = compute(PROGRAM, features, part(panel, slice(start, start + 100)))
+        assert len(features.past) <= most
+        assert all(len(kept) <= 512 + 5 for kept in features.panels)

@@ -57,7 +57,10 @@ def test_what_was_never_a_block_is_refused_under_a_sound_checksum() -> None:
         {**body, "seen": ["|O8", [1], b"\0" * 8]},
         {**body, "seen": ["<i8", [3], b"\0" * 8]},
         {**body, "accounts": [[body["seen"]]]},
-        {**body, "history": 5},
+        {**body, "features": 5},
+        {**body, "features": {**body["features"], "past": ["<f8", [0], b""]}},
+        {**body, "features": {**body["features"], "begun": body["seen"]}},
+        {**body, "features": {**body["features"], "carries": [body["seen"]]}},
     )
     for wrong in bodies:
         with pytest.raises(StateError, match="damaged"):

@@ -24,6 +24,8 @@ from streambt_spark.errors import BadParameter, UnknownFunction, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
     from streambt_spark.core.indicators.function import Columns, Outputs
 
 _talib: Any = _ta_lib
@@ -100,7 +102,14 @@ class AccumulatedKernel:
 
     def __call__(self, columns: Columns) -> Outputs:
         """Return the total since the window's first bar."""
-        return (accumulate(self.name, None, columns)[1],)
+        return self.accumulate(None, columns)[1]
+
+    def accumulate(
+        self, carry: NDArray[np.float64] | None, columns: Columns
+    ) -> tuple[NDArray[np.float64], Outputs]:
+        """Return the new carry and the totals."""
+        carry, values = accumulate(self.name, carry, columns)
+        return carry, (values,)
 
 
 def bind(name: str, params: Mapping[str, object]) -> Function:
@@ -108,6 +117,7 @@ def bind(name: str, params: Mapping[str, object]) -> Function:
 
     Raises UnknownFunction, or BadParameter where a name, a type or a range is wrong.
     """
+    check_settings()
     known = name.upper()
     if known not in NAMES:
         hint = did_you_mean(name, NAMES)
@@ -135,6 +145,21 @@ def bind(name: str, params: Mapping[str, object]) -> Function:
         commutative=known in _COMMUTATIVE,
         kernel=kernel,
     )
+
+
+def check_settings() -> None:
+    """Raise BadParameter where a global setting of TA-Lib is not its default.
+
+    Another process, such as a worker's, would not have it, and no identity tells of it.
+    """
+    periods = [name for name in _talib._ta_func_unst_ids if name not in ("NONE", "ALL")]
+    changed = [name for name in periods if _talib._ta_get_unstable_period(name)]
+    if changed or _talib._ta_get_compatibility():
+        what = f"unstable periods ({', '.join(changed)})" if changed else "compatibility"
+        raise BadParameter(
+            f"TA-Lib's global {what} is set, which other processes would not have; set it back to "
+            "0 (talib.set_unstable_period, talib.set_compatibility)"
+        )
 
 
 @cache
