@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streambt_spark.calendars import Calendar
 from streambt_spark.core import plan as plans
+from streambt_spark.core.block import program_of
 from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import Allocation
 from streambt_spark.core.indicators.graph import DATA, Graph, Handle, Input, compile_graph
-from streambt_spark.core.indicators.library import check_causal, check_memory, resolve
+from streambt_spark.core.indicators.library import check_memory_on, declare
 from streambt_spark.core.market.bars import Bars, interval_us, symbol_names
 from streambt_spark.core.plan import Plan
 from streambt_spark.engines import local
@@ -101,10 +103,7 @@ class Cerebro:
         function of the same columns and parameters is computed once, however often it is declared.
         Raises GraphError for what cannot be built.
         """
-        function = resolve(func, params)
-        if callable(func):
-            check_causal(function)
-            check_memory(function)
+        function = declare(func, params, len(columns) or None)
         return self._graph.add(function, columns, name)
 
     def add_strat(
@@ -179,6 +178,8 @@ class Cerebro:
 
     def _run_here(self, plan: Plan, data: Bars | Snapshot) -> Result:
         bars = data.bars() if isinstance(data, Snapshot) else data
+        for told in check_memory_on(program_of(plan), bars):
+            warnings.warn(told, stacklevel=4)
         names = [lane.name for lane in plan.lanes]
         ledger = ledger_table(local.run(plan, bars), names, plan.symbols)
         return Result(plan, ledger, self.calendar, {"engine": "local"}, bars)

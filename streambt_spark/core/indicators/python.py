@@ -70,7 +70,7 @@ def indicator(
         @indicator(accumulated=True)
         def all_time_high(carry, high):
             start = -np.inf if carry is None else carry[0]
-            top = np.maximum(np.fmax.accumulate(high), start)
+            top = np.fmax.accumulate(np.append(start, high))[1:]
             return top[-1:], top
 
     A latch, 1 from an RSI above `hi` until one below `lo`:
