@@ -627,7 +627,7 @@ def test_rounding_that_depends_on_the_length_is_look_ahead():
     def smooth(x, window=5):
         return np.convolve(x, np.ones(window) / window)[: len(x)]
 
-    with pytest.raises(LookAheadError, match="rounds differently.*declare the lookback"):
+    with pytest.raises(LookAheadError, match=r"rounds differently.*declare the lookback"):
         check_causal(resolve(smooth, {}))
     declared = indicator(lookback=lambda window: window)(smooth)
     check_causal(resolve(declared, {}))

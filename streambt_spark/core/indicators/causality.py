@@ -121,9 +121,7 @@ def _compare(
     raise LookAheadError(explain(function.name, where, old, new, scale_of(whole[i])))
 
 
-def _difference(
-    whole: Outputs, part: Outputs, rows: int
-) -> tuple[int, int, float, float] | None:
+def _difference(whole: Outputs, part: Outputs, rows: int) -> tuple[int, int, float, float] | None:
     """Return the first (output, row, value, other value) with other bits in the first rows."""
     for i, (full, other) in enumerate(zip(whole, part, strict=True)):
         one, two = _flat(full[:rows]), _flat(other[:rows])

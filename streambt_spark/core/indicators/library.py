@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from streambt_spark.core.identity import identity_of
+from streambt_spark.core.identity import check_unchanged, identity_of
 from streambt_spark.core.indicators import python, talib
 from streambt_spark.core.indicators.causality import check_causal, is_pointwise
 from streambt_spark.core.indicators.function import M_MIN, Family, Function
 from streambt_spark.core.indicators.memory import check_memory, check_memory_on
-from streambt_spark.core.indicators.python import PythonKernel, indicator
+from streambt_spark.core.indicators.python import CarryingKernel, PythonKernel, indicator
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = [
     "check_causal",
     "check_memory",
     "check_memory_on",
+    "check_same",
     "declare",
     "identity_of",
     "indicator",
@@ -66,6 +67,15 @@ def _try(function: Function, columns: int | None) -> Family:
     check_causal(function, columns, brief=_TRIED[code] > _THOROUGHLY)
     check_memory(function, columns)
     return function.family
+
+
+def check_same(function: Function) -> None:
+    """Raise BadParameter where a function is no longer what it was when it was declared."""
+    kernel = function.kernel
+    if isinstance(kernel, PythonKernel | CarryingKernel):
+        check_unchanged(kernel.call, kernel.what)
+    else:
+        talib.check_settings()
 
 
 def resolve(func: str | Callable[..., Any], params: Mapping[str, object]) -> Function:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streambt_spark.core.indicators.function import Columns, Function, Outputs
+    from streambt_spark.core.indicators.function import Columns, Function
     from streambt_spark.core.indicators.graph import Node
     from streambt_spark.core.indicators.program import Program
     from streambt_spark.core.market.bars import Bars
@@ -139,9 +139,7 @@ def _judge(
     return told
 
 
-def _columns(
-    node: Node, panel: Panel, values: dict[Ref, NDArray[np.float64]]
-) -> Iterator[Columns]:
+def _columns(node: Node, panel: Panel, values: dict[Ref, NDArray[np.float64]]) -> Iterator[Columns]:
     """Yield the columns that a node reads: by slice, or of one symbol after the other."""
     given = [values[ref] for ref in node.inputs]
     if node.function.family is Family.CROSS_SECTIONAL:

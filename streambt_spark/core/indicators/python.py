@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
+from streambt_spark.core.code.reach import name_of
+from streambt_spark.core.code.references import OPTIONS
 from streambt_spark.core.identity import canonical, identity_of, text_of
 from streambt_spark.core.indicators.function import Family, Function, Kernel, first_row
 from streambt_spark.errors import BadParameter, StrategyError, did_you_mean
@@ -28,8 +30,6 @@ Bars = int | Callable[..., int]
 
 _W_MIN, _W_PER_LOOKBACK = 250, 25
 _MOST_CARRIED = 1_000
-OPTIONS = "__streambt_indicator__"
-"""The attribute of a function that holds what `indicator` was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ def bind(func: Callable[..., Any], params: Mapping[str, object]) -> Function:
     Raises BadParameter where a parameter is unknown or has no stable text.
     """
     what = identity_of(func)
-    name = func.__qualname__
+    name = name_of(func)
     options: Options = getattr(func, OPTIONS, Options())
     inputs, bound = _bind_params(func, name, params, carries=options.accumulated)
     lookback = _bars(options.lookback, bound, f"{name}: lookback")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from streambt_spark.core.indicators.function import Function
 
-    Numbers = NDArray[np.float64]
+    Numbers = Any
 
 _GOLDEN = 0.6180339887498949
 _MINUTE_US = 60_000_000
