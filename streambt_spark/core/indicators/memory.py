@@ -99,7 +99,8 @@ def check_memory_on(program: Program, bars: Bars, rows: int = SAMPLE) -> list[st
     if len(panel.ts) <= min(node.function.span for node in nodes):
         return []
     outputs = [Ref(n.identity, name) for n in nodes for name in n.function.outputs]
-    trial = compile_program(program.nodes, [*(ref for n in nodes for ref in n.inputs), *outputs])
+    read = [ref for n in nodes for ref in n.inputs]
+    trial = compile_program(program.nodes, [*read, *outputs], prove=False)
     _, values = compute(trial, open_features(trial, len(panel.symbols)), panel)
     warnings = []
     with np.errstate(all="ignore"):
@@ -131,7 +132,7 @@ def _judge(
     told = (
         f"{function.name}: with the {function.warmup} bars of its warm-up {name!r} is not what it "
         f"is over whole history: on these bars it has another sign at {turned} of {seen} rows and "
-        f"is off by {worst.largest:.1g} of its largest value; {_advice(function, series)}"
+        f"is off by {worst.largest:.1g} of its largest value; {_advice(function, series, actual=True)}"
     )
     grave = turned > 0 if is_pulse else turned > 0 or worst.largest > _GROSS
     if grave and not kernel.declared:
@@ -179,7 +180,7 @@ def _compare(output: int, whole: NDArray[np.float64], found: NDArray[np.float64]
     return Loss(output, whole.size, int(turned.sum()), max(largest, 1.0 * bool(lost.any())))
 
 
-def _advice(function: Function, series: Sequence[Columns]) -> str:
+def _advice(function: Function, series: Sequence[Columns], *, actual: bool = False) -> str:
     """Return what to do: the least doubling of the warm-up that loses nothing, if there is one."""
     warmup = max(function.warmup, 1)
     for _ in range(_DOUBLINGS):
@@ -189,9 +190,11 @@ def _advice(function: Function, series: Sequence[Columns]) -> str:
             break  # no series is long enough to tell
         losses = [_loss(function, columns, warmup) for columns in long]
         if all(x is None or (x.largest <= _TOLERANCE and not x.turned) for x in losses):
+            enough = f"{warmup} bars would do: declare it with @indicator(warmup={warmup})"
+            if not actual:
+                return f"{enough}, a number of bars or a function of its parameters"
             return (
-                f"{warmup} bars would do: declare it with @indicator(warmup={warmup}), a number of "
-                "bars or a function of its parameters"
+                f"on these bars {enough}; or {_ACCUMULATED.replace('it depends', 'if it depends')}"
             )
     return _ACCUMULATED
 

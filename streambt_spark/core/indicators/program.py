@@ -75,14 +75,19 @@ class Program:
         return compile_program, (self.nodes, self.wanted)
 
 
-def compile_program(nodes: Sequence[Node], wanted: Iterable[Ref] | None = None) -> Program:
-    """Compile nodes, each after those it reads; `wanted` are the values to return, else all."""
+def compile_program(
+    nodes: Sequence[Node], wanted: Iterable[Ref] | None = None, *, prove: bool = True
+) -> Program:
+    """Compile nodes, each after those it reads; `wanted` are the values to return, else all.
+
+    Without `prove` the run-time proof checks but what is evaluated again anyway.
+    """
     outputs = [Ref(n.identity, name) for n in nodes for name in n.function.outputs]
     asked = tuple(dict.fromkeys(outputs if wanted is None else wanted))
     bars = dict.fromkeys(r for n in nodes for r in n.inputs if r.node == BARS)
     bars |= dict.fromkeys(ref for ref in asked if ref.node == BARS)
     slots = {ref: slot for slot, ref in enumerate((*bars, *outputs))}
-    layout = _Layout(slots, Counter(_code(node) for node in nodes))
+    layout = _Layout(slots, Counter(_code(node) for node in nodes) if prove else {})
     stages = [layout.stage(group) for group in _groups(nodes)]
     across: dict[int, list[tuple[int, int]]] = {}
     past: dict[tuple[int, int, int], None] = {}
@@ -134,17 +139,17 @@ class _Layout:
             rows = [self._total(node) for node in nodes]
             return Totals(np.array(rows, TOTAL), self.totals - len(nodes))
         (node,) = nodes
-        function, share = node.function, 1 / self.codes[_code(node)]
+        function, share = node.function, 1 / self.codes[_code(node)] if self.codes else 0.0
         inputs = tuple(self.slots[ref] for ref in node.inputs)
         outputs = tuple(self.slots[Ref(node.identity, name)] for name in function.outputs)
         if function.family is Family.POINTWISE:
             self.beginners += 1
             self.witnesses.append(len(inputs) + len(outputs))
-            places = self.beginners - 1, len(self.witnesses) - 1
-            return Pointwise(node, inputs, outputs, *places)
+            begun, witness = self.beginners - 1, len(self.witnesses) - 1
+            return Pointwise(node, inputs, outputs, begun, witness, share)
         if function.family is Family.ACCUMULATED:
             self.carries, self.beginners = self.carries + 1, self.beginners + 1
-            return Carrying(node, inputs, outputs, self.carries - 1, self.beginners - 1)
+            return Carrying(node, inputs, outputs, self.carries - 1, self.beginners - 1, share)
         if function.family is Family.CROSS_SECTIONAL:
             self.published_panels += len(outputs)
             return Across(node, inputs, outputs, self.published_panels - len(outputs), share)

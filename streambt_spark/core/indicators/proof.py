@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SMALL = 50_000
-_RANDOM, _MARKED = 0.01, 0.04
-"""Of the first _SMALL rows: the part that is cut anywhere, and at most after a change."""
+_DENSEST, _ANYWHERE = 0.2, 150.0
+_MARKED, _MARKED_EVERYWHERE = 0.03, 0.01
+"""Of the first _SMALL rows: the part that is cut anywhere, at most _DENSEST and _ANYWHERE for each
+e-fold that the rows grow; and the part that is cut after a change, fewer where all rows change."""
 _LATER = 200.0
 """Cuts for each e-fold that the rows grow after that."""
 _ACROSS, _LEAST_ACROSS = 1_000.0, 10.0
@@ -137,7 +139,9 @@ def choose_cuts(
             part = marked.mean()
             for n in range(w.first, w.stop - 1):
                 u = _uniform(seed, w.symbol, n)
-                if u < _RANDOM * share or (marked[n - w.first] and u * part < _MARKED * share):
+                anywhere = min(_DENSEST, _ANYWHERE / (n * symbols + 1)) * share
+                most = max(anywhere, (_MARKED if part < 0.5 else _MARKED_EVERYWHERE) * share)
+                if u < anywhere or (marked[n - w.first] and u * part < most):
                     cuts.append((k, n))
             continue
         wanted = _LATER * share * span / rows

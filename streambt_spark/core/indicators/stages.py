@@ -80,7 +80,8 @@ class Totals:
 class Pointwise:
     """A function whose value at a row depends on that row alone, over all rows at once.
 
-    The rows of a symbol before its first number in any column have no value.
+    The rows of a symbol before its first number in any column have no value. As for the others that
+    follow, `share` is the part of the run-time proof's checks that falls to the node.
     """
 
     node: Node
@@ -88,6 +89,7 @@ class Pointwise:
     outputs: tuple[int, ...]
     begun: int
     witness: int
+    share: float
 
     def run(self, step: Step) -> None:
         """Evaluate it over the new bars of all symbols, some ten thousand at a time."""
@@ -102,7 +104,8 @@ class Pointwise:
             for output, values in zip(outputs, found, strict=True):
                 output[shown] = values
                 output[~shown] = np.nan
-        if proof.is_due(self._seed, step.before.slices, len(step.panel.ts), len(step.start) - 1):
+        slices, symbols = step.panel.present.shape
+        if self.share and proof.is_due(self._seed, step.before.slices, slices, symbols):
             self._prove(step, columns, outputs, shown)
 
     @property
@@ -148,6 +151,12 @@ class Pointwise:
             other = np.ascontiguousarray(again, np.float64)
             row = proof.first_difference(np.ascontiguousarray(published), other, 0, len(other))
             if row >= 0:
+                once_more = np.ascontiguousarray(kernel.values(list(columns)), np.float64)
+                if (
+                    proof.find_difference(once_more, np.array(found, np.float64), 0, len(other))[1]
+                    >= 0
+                ):
+                    raise proof.unsteady(kernel.name, name)
                 at = None if rows is None else int(rows[row])
                 raise self._moved(step, name, at, float(published[row]), float(other[row]))
 
@@ -196,8 +205,7 @@ class Pointwise:
 class Windowed:
     """A function that is called for each window of each symbol.
 
-    `published` is the place of its first output's hashes in the features, `share` the part of the
-    cuts of the run-time proof that falls to this node.
+    `published` is the place of its first output's hashes in the features.
     """
 
     node: Node
@@ -228,7 +236,7 @@ class Windowed:
                 )  # fmt: skip
                 if wrong >= 0:
                     self._accuse(step, columns, results, group[wrong])
-            if isinstance(kernel, PythonKernel):
+            if isinstance(kernel, PythonKernel) and self.share:
                 self._prove(step, group, columns, results)
 
     def _call(
@@ -289,6 +297,10 @@ class Windowed:
         published = at + first // function.span * function.span - since
         i, row = proof.find_difference(again, results, published, end)
         if row >= 0:
+            once_more = np.full_like(again, np.nan)
+            self._call(columns, once_more, at, begin, stop - since)
+            if proof.find_difference(again, once_more, published, end)[1] >= 0:
+                raise proof.unsteady(function.name, function.outputs[i])
             raise proof.moved(
                 function.name, function.outputs[i], step.panel.symbols[s],
                 step.when(s, since + row - at), float(again[i, row]), float(results[i, row]),
@@ -334,13 +346,15 @@ class Carrying:
     outputs: tuple[int, ...]
     carry: int
     begun: int
+    share: float
 
     def run(self, step: Step) -> None:
         """Evaluate it over the new bars, symbol by symbol."""
         kernel = self.node.function.kernel
         assert isinstance(kernel, CarryingKernel)
         begun, carries = step.begun[self.begun], step.carries[self.carry].copy()
-        due = proof.is_due(self._seed, step.before.slices, len(step.panel.ts), len(begun))
+        slices, symbols = step.panel.present.shape
+        due = self.share and proof.is_due(self._seed, step.before.slices, slices, symbols)
         for s in np.flatnonzero(np.diff(step.start)):
             part = slice(step.start[s], step.start[s + 1])
             before = carries[s] if begun[s] else None
@@ -439,6 +453,8 @@ class Across:
                 raise proof.unsteady(self.node.function.name, self.node.function.outputs[i])
             part = values[begin - since : stop - since]
             step.published_panels[self.published + i] = proof.hash_of(part) if stop % span else 0
+        if not self.share:
+            return
         changed = np.zeros(stop - first, bool)
         for values in outputs:
             rows = values[first - since :]
@@ -457,6 +473,9 @@ class Across:
         for name, old, new in zip(function.outputs, again, outputs, strict=True):
             differ = ~_alike(old[begin:], new[begin : stop - since])
             if differ.any():
+                once_more = function.evaluate([column[: stop - since] for column in window])
+                if not all(_alike(a, b).all() for a, b in zip(again, once_more, strict=True)):
+                    raise proof.unsteady(function.name, name)
                 row, s = (int(i) for i in np.argwhere(differ)[0])
                 when = step.when_slice(since + begin + row)
                 raise proof.moved(
