@@ -129,10 +129,11 @@ def _judge(
     turned, seen = (sum(getattr(x, n) for x in losses if x) for n in ("turned", "rows"))
     name = function.outputs[worst.output]
     is_pulse = Ref(node.identity, name) in pulses
+    advice = _advice(function, series, actual=True)
     told = (
         f"{function.name}: with the {function.warmup} bars of its warm-up {name!r} is not what it "
         f"is over whole history: on these bars it has another sign at {turned} of {seen} rows and "
-        f"is off by {worst.largest:.1g} of its largest value; {_advice(function, series, actual=True)}"
+        f"is off by {worst.largest:.1g} of its largest value; {advice}"
     )
     grave = turned > 0 if is_pulse else turned > 0 or worst.largest > _GROSS
     if grave and not kernel.declared:

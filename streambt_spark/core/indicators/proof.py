@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SMALL = 50_000
-_DENSEST, _ANYWHERE = 0.2, 150.0
+_DENSEST, _ANYWHERE = 0.2, 250.0
 _MARKED, _MARKED_EVERYWHERE = 0.03, 0.01
 """Of the first _SMALL rows: the part that is cut anywhere, at most _DENSEST and _ANYWHERE for each
 e-fold that the rows grow; and the part that is cut after a change, fewer where all rows change."""
