@@ -139,8 +139,7 @@ class Cerebro:
             raise GraphError("no strategy was added; build() has to call cerebro.add_strat")
         lanes = tuple(self._lanes.values())
         nodes = plans.needed(compile_graph(self._graph).nodes, [lane.pulse for lane in lanes])
-        for node in nodes:
-            check_same(node.function)
+        check_same(node.function for node in nodes)
         for lane in lanes:
             if (function := lane.function()) is not None:
                 check_unchanged(function, self._functions[lane.name])

@@ -24,14 +24,20 @@ _FUTURE = sum(
     for name in __import__("__future__").all_feature_names
 )
 
+_TOLD: dict[CodeType, str] = {}
+"""What was told of code: a file may be edited while what was loaded from it goes on."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def code_text(func: FunctionType) -> str:
     """Return the normal form of a function's own code."""
     code = func.__code__
-    node = _node_of(code, func.__globals__)
-    return f"bytecode {_version()} {_digest(_code_bytes(code))}" if node is None else _text(node)
+    if code not in _TOLD:
+        node = _node_of(code, func.__globals__)
+        bytecode = f"bytecode {_version()} {_digest(_code_bytes(code))}"
+        _TOLD[code] = bytecode if node is None else _text(node)
+    return _TOLD[code]
 
 
 def module_text(source: str) -> str:

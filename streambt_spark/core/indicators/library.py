@@ -21,7 +21,7 @@ from streambt_spark.core.indicators.python import CarryingKernel, PythonKernel, 
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _THOROUGHLY = 3
 _TRIED: Counter[str] = Counter()
@@ -69,13 +69,16 @@ def _try(function: Function, columns: int | None) -> Family:
     return function.family
 
 
-def check_same(function: Function) -> None:
+def check_same(functions: Iterable[Function]) -> None:
     """Raise BadParameter where a function is no longer what it was when it was declared."""
-    kernel = function.kernel
-    if isinstance(kernel, PythonKernel | CarryingKernel):
-        check_unchanged(kernel.call, kernel.what)
-    else:
-        talib.check_settings()
+    talib.check_settings()
+    seen: dict[tuple[int, str], Callable[..., Any]] = {}
+    for function in functions:
+        kernel = function.kernel
+        if isinstance(kernel, PythonKernel | CarryingKernel):
+            seen[id(kernel.call), kernel.what] = kernel.call
+    for (_, what), call in seen.items():
+        check_unchanged(call, what)
 
 
 def resolve(func: str | Callable[..., Any], params: Mapping[str, object]) -> Function:

@@ -32,8 +32,8 @@ _MINUTE_US = 60_000_000
 _SYMBOLS = 4
 _VARIADIC = 3
 _LONG = 2_600
-_MEMORY = 100
-"""The numbers of series on which memory is tried start here."""
+_WIDE, _MEMORY = 7, 100
+"""The number of the series with values of all sizes, and the first on which memory is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ def _series(inputs: tuple[str, ...], wide: bool, lookback: int) -> tuple[Series,
         ("quarter hours", _steps("2019-12-29", 15, 480), _crypto, 2.5),
         ("hours", _steps("2021-05-27", 60, 420), _quiet, 1e6),
         ("years of days", _weekdays("2005-01-03", long), _years, 1e7),
+        ("sixty years", _scattered("1980-01-01", 411), _wide, 1e5),
     )
     made = [_make(inputs, wide, i, *kind) for i, kind in enumerate(kinds)]
     holes = [_gappy(inputs, made[i]) for i in (0, 4)]
@@ -173,14 +174,20 @@ def _crypto(row: Numbers, rows: int) -> Numbers:
     return 42_000 + 9_000 * np.sin(row / 61) + 700 * np.sin(row / 7) + 400 * _noise(row)
 
 
+def _wide(row: Numbers, rows: int) -> Numbers:
+    """Through all sizes again and again, so that a condition on any price holds and does not."""
+    decades = 17 * np.abs((row / 61 + 0.3 * _noise(row)) % 2 - 1) - 8
+    return 10.0**decades * (1 + 0.1 * _noise(row + 0.5))
+
+
 def _quiet(row: Numbers, rows: int) -> Numbers:
-    """A plunge and a leap at the start, then hardly a move."""
-    leap = 0.9 * np.exp(-(((row - 75) / 8) ** 2)) - 0.6 * np.exp(-(((row - 30) / 8) ** 2))
-    return 5 * (1 + leap) + 0.02 * np.sin(row / 9) + 0.02 * _noise(row)
+    """A plunge and a leap over six decades at the start, then hardly a move."""
+    leap = np.exp(-(((row - 75) / 8) ** 2)) - np.exp(-(((row - 30) / 8) ** 2))
+    return 5 * 1_000.0**leap + 0.02 * np.sin(row / 9) + 0.02 * _noise(row)
 
 
 def _quiet_after_a_plunge(row: Numbers, rows: int) -> Numbers:
-    return 10 - _quiet(row, rows)
+    return 25 / _quiet(row, rows)
 
 
 def _years(row: Numbers, rows: int) -> Numbers:
@@ -198,7 +205,9 @@ def _other(number: int, column: int, row: Numbers, close: Numbers) -> Numbers:
         early = np.exp(-(((row - first) / 9) ** 2)) - np.exp(-(((row - second) / 9) ** 2))
         if number < _MEMORY + 2:
             return 50 + 45 * early + 0.4 * wave
-        return close * (1 + 0.01 * wave) if number % 2 else early + 0.01 * wave
+        return close * (1 + 0.01 * wave) if number % 2 else np.sinh(9 * early) + 0.01 * wave
+    if number == _WIDE:
+        return np.sinh(22 * np.sin(row / (7 + column)) * np.abs(_noise(row + column) + 0.5))
     kind = (number + (column if number > 3 else 0)) % 4
     if kind == 0:
         return close * (1 + 0.01 * wave)
@@ -238,6 +247,12 @@ def _sessions(start: str, days: int, minutes: int) -> NDArray[np.int64]:
     """Minutes from 14:30 on, on weekdays."""
     opened = _weekdays(start, days) + (14 * 60 + 30) * _MINUTE_US
     return (opened[:, None] + np.arange(minutes) * _MINUTE_US).reshape(-1)
+
+
+def _scattered(start: str, rows: int) -> NDArray[np.int64]:
+    """Some times of some days, over decades."""
+    first = int(np.datetime64(start, "D").astype(np.int64)) * DAY_US
+    return first + np.arange(rows) * (53 * DAY_US + 437 * _MINUTE_US)
 
 
 def _steps(start: str, minutes: int, rows: int) -> NDArray[np.int64]:
