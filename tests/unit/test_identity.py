@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pytest
+from pyspark import cloudpickle
 
 from streambt_spark import Broker, Cerebro
 from streambt_spark.allocation import FixedSize
 from streambt_spark.core.identity import check_unchanged, identity_of
+from streambt_spark.core.indicators.library import declare
 from streambt_spark.errors import BadParameter
 
 PROJECT = Path(__file__).parents[2]
@@ -452,3 +454,34 @@ def test_a_constant_changed_later_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(globals(), "LEVEL", 2)
     with pytest.raises(BadParameter, match=r"f: 'LEVEL' has changed since .*, from 1 to 2"):
         check_unchanged(f, before)
+
+
+def lagged(close: np.ndarray, n: int = 1, *, k: float = 2.0) -> Any:
+    """Return an earlier row's value."""
+    return np.append(np.full(min(n, len(close)), np.nan), close[:-n]) * k
+
+
+class Scaled:
+    """Multiplies by a constant."""
+
+    scale = 3
+
+    @classmethod
+    def run(cls, close: np.ndarray) -> Any:
+        """Multiply."""
+        return close * cls.scale
+
+
+def test_partials_and_class_methods_are_functions_too() -> None:
+    """Bound, told apart, pickled and evaluated as others are."""
+    two, three = (declare(functools.partial(lagged, n=n), {}) for n in (2, 3))
+    assert (two.name, two.inputs) == ("partial lagged", ("close",))
+    assert two.params == (("k", 2.0), ("n", 2))
+    assert two != three
+    scaled = declare(Scaled.run, {})
+    assert scaled.name == "Scaled.run"
+    column = np.arange(4.0)
+    for function, values in ((two, [np.nan, np.nan, 0.0, 2.0]), (scaled, [0.0, 3.0, 6.0, 9.0])):
+        copy = cloudpickle.loads(cloudpickle.dumps(function))
+        assert copy == function
+        assert np.array_equal(copy.evaluate([column])[0], values, equal_nan=True)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from streambt_spark.core.code.origin import Origin, origin_of
 
+T = TypeVar("T")
+
 OPTIONS = "__streambt_indicator__"
 """The attribute that `indicator` leaves on a function; what it says is told apart."""
+
+
+def _once_a_code(find: Callable[[CodeType], Iterator[T]]) -> Callable[[CodeType], tuple[T, ...]]:
+    """Keep what was found in a code, for a sweep declares one function many times."""
+    return lru_cache(maxsize=4096)(lambda code: tuple(find(code)))
 
 
 def captured(func: FunctionType) -> Iterator[tuple[str, object]]:
@@ -60,6 +68,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
+@_once_a_code
 def global_paths(code: CodeType) -> Iterator[tuple[str, ...]]:
     """Yield the globals the code loads, each with the attributes taken from it at once."""
     for part in _codes(code):
@@ -74,6 +83,7 @@ def global_paths(code: CodeType) -> Iterator[tuple[str, ...]]:
             path = [instruction.argval] if loads else []
 
 
+@_once_a_code
 def imports(code: CodeType) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Yield (level, module, names) of the imports inside a function."""
     for part in _codes(code):
@@ -86,6 +96,7 @@ def imports(code: CodeType) -> Iterator[tuple[int, str, tuple[str, ...]]]:
                 yield level, instruction.argval, tuple(names or ())
 
 
+@_once_a_code
 def written(code: CodeType) -> Iterator[str]:
     """Yield the names outside of a function that it assigns to."""
     outside = set(code.co_freevars)

@@ -37,6 +37,8 @@ _ACROSS, _LEAST_ACROSS = 1_000.0, 10.0
 _EVERY = 16
 """Steps from one check of a function without windows to the next, but that long steps among the
 first _SMALL rows are checked all."""
+_FEW, _PART = 64, 0.05
+"""Rows of a step that a pointwise function evaluates again: at least, and of a long run."""
 _ROUNDING = 1e-9
 
 _P1, _P2 = np.uint64(0x9E3779B185EBCA87), np.uint64(0xC2B2AE3D27D4EB4F)
@@ -244,9 +246,10 @@ def is_due(seed: int, slices: int, new: int, symbols: int) -> bool:
     return uniform(seed, 1, slices) * _EVERY < 1
 
 
-def is_small(slices: int, symbols: int) -> bool:
-    """Tell whether a run is so short yet that all rows are checked."""
-    return slices * symbols < _SMALL
+def rows_to_check(slices: int, symbols: int, rows: int, share: float) -> int:
+    """Return how many of a step's rows are evaluated again by a pointwise function."""
+    small = max(0, min(rows, _SMALL - slices * symbols))
+    return min(rows, max(_FEW, int((small + (rows - small) * _PART) * share)))
 
 
 def moved(

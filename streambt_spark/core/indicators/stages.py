@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 65_536
 """What a pointwise function sees in one call: enough to spread its cost, and still in the cache."""
 
-_PART, _FEW, _WITNESSES = 5, 64, 15
-"""Of a large step, the percentage of rows that are evaluated again; of a small one, how many; and
-how many rows of one symbol are kept to be evaluated again."""
+_WITNESSES = 15
+"""How many rows of one symbol are kept to be evaluated again by a pointwise function."""
 
 _JOINED_AT_ONCE = 262_144
 """How many rows of windows are laid side by side at once."""
@@ -121,13 +120,15 @@ class Pointwise:
     ) -> None:
         """Evaluate rows again in another company: every other one, backwards."""
         seed, slices, symbols = self._seed, step.before.slices, len(step.start) - 1
-        rows = np.arange(len(columns[0])) if shown is None else np.flatnonzero(shown)
-        if not proof.is_small(slices, symbols) and len(rows) > _FEW:
-            size = max(len(rows) * _PART // 100, _FEW)
-            first = int(proof.uniform(seed, 2, slices) * (len(rows) - size))
-            rows = rows[first : first + size]
+        known = None if shown is None else np.flatnonzero(shown)
+        total = len(columns[0]) if known is None else len(known)
+        size = proof.rows_to_check(slices, symbols, total, self.share)
+        first = int(proof.uniform(seed, 2, slices) * (total - size))
+        rows = np.arange(first, first + size)
         s = seed % symbols
-        own = rows[(rows >= step.start[s]) & (rows < step.start[s + 1])][-_WITNESSES:]
+        own = np.arange(max(step.start[s], step.start[s + 1] - _WITNESSES), step.start[s + 1])
+        if known is not None and shown is not None:
+            rows, own = known[rows], own[shown[own]]
         table = (*columns, *outputs)
         seen = np.array([column[own] for column in table])
         witness = np.concatenate((step.witness[self.witness], seen), axis=1)
