@@ -14,17 +14,11 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llvmlite import binding as llvm
 from numba import types
 from numba.core.types import ExternalFunction
-from talib import _ta_lib
-
-if TYPE_CHECKING:
-    pass
-
-_talib: Any = _ta_lib
 
 _USED_COMPILED = (
     "TA_SetInputParamRealPtr",
@@ -113,8 +107,10 @@ def binding(
 @cache
 def _library() -> Any:
     """Return the library that `talib` calls, None where it is out of reach."""
+    from talib import _ta_lib  # a second of imports that a worker without TA-Lib does without
+
     try:
-        library = ctypes.CDLL(_talib.__file__)
+        library = ctypes.CDLL(_ta_lib.__file__)
         addresses = {
             name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value
             for name in (*_USED_COMPILED, *_USED_HERE)

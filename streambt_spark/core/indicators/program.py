@@ -16,6 +16,7 @@ from streambt_spark.core.indicators import native
 from streambt_spark.core.indicators.accumulators import ACCUMULATED
 from streambt_spark.core.indicators.function import Family
 from streambt_spark.core.indicators.graph import BARS, Node, Ref
+from streambt_spark.core.indicators.kernels import AccumulatedKernel, TalibKernel
 from streambt_spark.core.indicators.python import PythonKernel
 from streambt_spark.core.indicators.stages import (
     Across,
@@ -25,7 +26,6 @@ from streambt_spark.core.indicators.stages import (
     Totals,
     Windowed,
 )
-from streambt_spark.core.indicators.talib import AccumulatedKernel, TalibKernel
 from streambt_spark.core.indicators.windows import (
     BARS_AGO,
     COLUMNS,
