@@ -389,6 +389,24 @@ def test_attributes_tell_functions_apart() -> None:
     assert identity_of(make("long")) == identity_of(make("long"))
 
 
+def test_what_a_library_offers_goes_by_its_name() -> None:
+    """Functions, classes and objects, such as a distribution of SciPy, with its version."""
+    stats = pytest.importorskip("scipy.stats")
+    norm = stats.norm
+
+    def f(x: np.ndarray) -> Any:
+        return norm.cdf(x)
+
+    assert "norm = object scipy.stats.norm of scipy " in identity_of(f)
+    random = np.random.rand
+
+    def g(x: np.ndarray) -> Any:
+        return random(len(x))
+
+    with pytest.raises(BadParameter, match="RandomState: an object with state"):
+        identity_of(g)
+
+
 def test_options_of_numba_count() -> None:
     """Compiled with fastmath it rounds otherwise."""
 

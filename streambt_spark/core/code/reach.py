@@ -142,6 +142,18 @@ class Reach:
         elif isinstance(value, FunctionType | Dispatcher):
             self._function(path, value)
         elif not self._wrapper(path, value) and not self._container(path, value):
+            self._object(path, value)
+
+    def _object(self, path: str, value: object) -> None:
+        """Tell of an object by the library's name for it, or by the compiled module it is from."""
+        name = path.rpartition(": ")[2].rpartition(".")[2]
+        module = sys.modules.get(getattr(value, "__module__", None) or "")
+        if (known := _library_object(name, value)) is not None:
+            self.tell(path, f"object {known}")
+        elif callable(value) and module is not None and _member(module, name_of(value)) is value:
+            self.tell(path, f"name {module.__name__}.{name_of(value)}")
+            self.value(f"{path}: module", module)
+        else:
             self._refuse(path, value)
 
     def _refuse(self, path: str, value: object) -> None:
@@ -198,7 +210,7 @@ class Reach:
         elif isinstance(value, BuiltinFunctionType | types.MethodWrapperType):
             owner = getattr(value, "__self__", None)
             self.tell(path, f"name {getattr(value, '__module__', None)}.{name_of(value)}")
-            if owner is not None and not isinstance(owner, ModuleType):
+            if owner is not None:
                 self.value(f"{path}: __self__", owner)
         elif isinstance(value, types.WrapperDescriptorType | types.MethodDescriptorType):
             self.tell(path, f"name {value.__objclass__.__qualname__}.{value.__name__}")
@@ -360,6 +372,20 @@ def _plain_text(value: object) -> str | None:
         return None if None in parts else f"slice {parts!r}"
     if isinstance(value, _FROZEN) and _is_of_library(type(value)):
         return f"{type(value).__qualname__} {value!r}"
+    return None
+
+
+def _library_object(name: str, value: object) -> str | None:
+    """Return what a library calls an object that it offers under this name."""
+    parts = type(value).__module__.split(".")
+    for depth in range(1, len(parts) + 1):
+        module = sys.modules.get(".".join(parts[:depth]))
+        if module is None or getattr(module, name, None) is not value:
+            continue
+        origin = origin_of(module)
+        if origin is not Origin.USER:
+            of = f" of {installed_text(module)}" if origin is Origin.INSTALLED else ""
+            return f"{module.__name__}.{name}{of}"
     return None
 
 

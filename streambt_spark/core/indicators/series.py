@@ -79,7 +79,7 @@ def _series(inputs: tuple[str, ...], wide: bool, lookback: int) -> tuple[Series,
         ("days", _weekdays("2014-11-03", 400), _swinging, 1e5),
         ("falling days", _weekdays("1998-03-02", 330), _falling, 30.0),
         ("late days", _weekdays("2024-06-03", 340), _rising, 4e8),
-        ("minutes in sessions", _sessions("2020-02-27", 4, 95), _still, 2e3),
+        ("minutes in sessions", _sessions("2020-02-27", 3, 390), _still, 2e3),
         ("quarter hours", _steps("2019-12-29", 15, 480), _crypto, 2.5),
         ("hours", _steps("2021-05-27", 60, 420), _quiet, 1e6),
         ("years of days", _weekdays("2005-01-03", long), _years, 1e7),
@@ -239,12 +239,14 @@ def _gappy(inputs: tuple[str, ...], series: Series) -> Series:
 
 
 def _weekdays(start: str, rows: int) -> NDArray[np.int64]:
-    days = np.busday_offset(np.datetime64(start, "D"), np.arange(rows), roll="forward")
+    """Weekdays but holidays, of which every 29th is one."""
+    number = np.arange(rows)
+    days = np.busday_offset(np.datetime64(start, "D"), number + number // 28, roll="forward")
     return days.astype(np.int64) * DAY_US
 
 
 def _sessions(start: str, days: int, minutes: int) -> NDArray[np.int64]:
-    """Minutes from 14:30 on, on weekdays."""
+    """Minutes from 14:30 on, on weekdays, as New York's are in winter."""
     opened = _weekdays(start, days) + (14 * 60 + 30) * _MINUTE_US
     return (opened[:, None] + np.arange(minutes) * _MINUTE_US).reshape(-1)
 
