@@ -27,7 +27,7 @@ from streambt_spark.core.indicators.series import Series
 
 _FIRST = (1, 2, 3)
 _PARTS = (0.17, 0.31, 0.45, 0.5, 0.62, 0.77, 0.91)
-_MOST_MARKED = 8
+_MOST_MARKED = 6
 _BRIEFLY = 3
 
 

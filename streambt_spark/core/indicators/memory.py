@@ -42,8 +42,9 @@ SAMPLE = 100_000
 
 _ACCUMULATED = (
     "it depends on every bar since the first, as a running maximum or a latch does: write it as "
-    "an accumulated function, @indicator(accumulated=True), f(carry, ...) -> (carry, ...); "
-    "help(streambt_spark.indicator) shows how"
+    "an accumulated function, @indicator(accumulated=True), f(carry, ...) -> (carry, ...), see "
+    "help(streambt_spark.indicator); where some number of bars is enough after all, declare it, "
+    "@indicator(warmup=...), and the bars of a run will tell"
 )
 
 

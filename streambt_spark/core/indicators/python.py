@@ -57,10 +57,15 @@ def indicator(
 
     `outputs` names the arrays it returns (several as a tuple). `lookback` counts the bars before
     its first value: it is never called with fewer, and what it returns there is ignored. `warmup`
-    is how many earlier bars a value may depend on; where left out, 25 times the lookback and at
-    least 250. Both may be functions of the parameters: `lookback=lambda window: window - 1`.
-    `commutative` says that the order of the columns is irrelevant; `cross_sectional` that the
-    columns are panels, float64[time, symbol].
+    is how many earlier bars a value may depend on: a function is shown that many before the bars
+    it is asked for, and no more; where left out, 25 times the lookback and at least 250. Both may
+    be functions of the parameters: `lookback=lambda window: window - 1`. `commutative` says that
+    the order of the columns is irrelevant; `cross_sectional` that the columns are panels,
+    float64[time, symbol].
+
+    A function that says neither lookback nor warmup, and whose value at a row turns out to depend
+    on that row alone, such as `np.sign(fast - slow)`, is called once over the new rows of all
+    symbols, in any order, and keeps no history.
 
     `accumulated` is for what depends on every bar since the first, such as a running maximum or a
     latch, which no warm-up restores. Such a function takes a carry before its columns and returns

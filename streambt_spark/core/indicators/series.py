@@ -181,9 +181,12 @@ def _wide(row: Numbers, rows: int) -> Numbers:
 
 
 def _quiet(row: Numbers, rows: int) -> Numbers:
-    """A plunge and a leap over six decades at the start, then hardly a move."""
+    """A plunge and a leap over four decades at the start, then hardly a move.
+
+    Greater ones would leave their mark on the last digits of running sums for ever.
+    """
     leap = np.exp(-(((row - 75) / 8) ** 2)) - np.exp(-(((row - 30) / 8) ** 2))
-    return 5 * 1_000.0**leap + 0.02 * np.sin(row / 9) + 0.02 * _noise(row)
+    return 5 * 100.0**leap + 0.02 * np.sin(row / 9) + 0.02 * _noise(row)
 
 
 def _quiet_after_a_plunge(row: Numbers, rows: int) -> Numbers:
@@ -205,7 +208,7 @@ def _other(number: int, column: int, row: Numbers, close: Numbers) -> Numbers:
         early = np.exp(-(((row - first) / 9) ** 2)) - np.exp(-(((row - second) / 9) ** 2))
         if number < _MEMORY + 2:
             return 50 + 45 * early + 0.4 * wave
-        return close * (1 + 0.01 * wave) if number % 2 else np.sinh(9 * early) + 0.01 * wave
+        return close * (1 + 0.01 * wave) if number % 2 else np.sinh(5 * early) + 0.05 * wave
     if number == _WIDE:
         return np.sinh(22 * np.sin(row / (7 + column)) * np.abs(_noise(row + column) + 0.5))
     kind = (number + (column if number > 3 else 0)) % 4
