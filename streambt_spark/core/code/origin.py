@@ -15,9 +15,8 @@ import sys
 import sysconfig
 from enum import Enum
 from functools import cache, lru_cache
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -46,7 +45,13 @@ def origin_of(module: ModuleType) -> Origin:
 def installed_text(module: ModuleType) -> str:
     """Return the distribution of an installed module: its name, version and content."""
     names = _distributions(module.__name__.partition(".")[0])
-    return " and ".join(f"{name} {metadata.version(name)} {_content(name)}" for name in names)
+    return " and ".join(f"{name} {_metadata().version(name)} {_content(name)}" for name in names)
+
+
+def _metadata() -> Any:
+    from importlib import metadata  # a worker, which asks for none, does without its many imports
+
+    return metadata
 
 
 def _file(module: ModuleType) -> str:
@@ -109,7 +114,7 @@ def _standard_folders() -> tuple[Path, ...]:
 @cache
 def _distributions(root: str) -> tuple[str, ...]:
     """Return the names of the distributions that installed a top-level package."""
-    names = metadata.packages_distributions().get(root, ())
+    names = _metadata().packages_distributions().get(root, ())
     return tuple(sorted({_plain(name) for name in names}))
 
 
@@ -128,8 +133,8 @@ def _dependencies() -> frozenset[str]:
             continue
         found.add(name)
         try:
-            wanted = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
+            wanted = _metadata().requires(name) or []
+        except _metadata().PackageNotFoundError:
             continue
         waiting += [
             _plain(re.split(r"[^A-Za-z0-9._-]", text.strip(), maxsplit=1)[0])
@@ -143,7 +148,7 @@ def _dependencies() -> frozenset[str]:
 def _content(distribution: str) -> str:
     """Return a digest of the files of a distribution that can hold code or settings."""
     digest = hashlib.sha256()
-    for file in sorted(metadata.files(distribution) or (), key=str):
+    for file in sorted(_metadata().files(distribution) or (), key=str):
         path = Path(str(file.locate()))
         if path.suffix in _CODE and path.is_file():
             digest.update(f"{file}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

@@ -31,9 +31,9 @@ _DENSEST, _ANYWHERE = 0.2, 250.0
 _MARKED, _MARKED_EVERYWHERE = 0.03, 0.01
 """Of the first _SMALL rows: the part that is cut anywhere, at most _DENSEST and _ANYWHERE for each
 e-fold that the rows grow; and the part that is cut after a change, fewer where all rows change."""
-_LATER = 200.0
+_LATER = 120.0
 """Cuts for each e-fold that the rows grow after that."""
-_ACROSS, _LEAST_ACROSS = 1_000.0, 10.0
+_ACROSS, _LEAST_ACROSS = 500.0, 5.0
 _EVERY = 16
 """Steps from one check of a function without windows to the next, but that long steps among the
 first _SMALL rows are checked all."""
@@ -124,7 +124,8 @@ def choose_cuts(
 ) -> NDArray[np.int64]:
     """Return (window, bar) pairs: the windows are to be evaluated again up to and with that bar.
 
-    The last bar of a batch needs no cut: the next batch proves it.
+    The last bar of a batch needs no cut: the next batch proves it. `times` are those of the new
+    bars, or of one symbol's, where all have the same.
     """
     cuts = [(0, 0) for _ in range(0)]
     bits, symbols = results.view(np.uint64), len(count)
@@ -181,7 +182,10 @@ def _is_marked(
             return True
     if n == first:
         return False
-    return bool(2 * (times[to + n + 1] - times[to + n]) > 3 * (times[to + n] - times[to + n - 1]))
+    size = len(times)
+    here = times[(to + n) % size]
+    before, after = times[(to + n - 1) % size], times[(to + n + 1) % size]
+    return bool(2 * (after - here) > 3 * (here - before))
 
 
 @njit(cache=True)
@@ -231,7 +235,7 @@ def chosen_slices(
     for n in range(first, stop - 1):
         u = uniform(seed, 0, n)
         if n * symbols < _SMALL:
-            dense = min(1.0, 0.01 * symbols) * share
+            dense = min(1.0, 0.005 * symbols) * share
             if u < dense / 6 or (changed[n - first] and u * part < dense):
                 chosen.append(n)
         elif u * n < rate:

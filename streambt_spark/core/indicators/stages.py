@@ -273,8 +273,9 @@ class Windowed:
         span, seed = self.node.function.span, proof.seed_of(self.node.identity)
         if int((windows["stop"] - windows["first"]).max(initial=0)) < 2:
             return  # every row ends a step, and was just proven
+        times = step.panel.ts if step.cell is None else step.times()
         cuts = proof.choose_cuts(
-            windows, span, results, step.times(), step.start, step.before.count, seed, self.share
+            windows, span, results, times, step.start, step.before.count, seed, self.share
         )
         again = np.empty_like(results) if len(cuts) else results
         listed = windows.tolist()
