@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from streambt_spark.calendars import Calendar
 from streambt_spark.core import plan as plans
+from streambt_spark.core.block import program_of
 from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import Allocation
+from streambt_spark.core.identity import check_unchanged, identity_of
 from streambt_spark.core.indicators.graph import DATA, Graph, Handle, Input, compile_graph
-from streambt_spark.core.indicators.library import check_causal, check_memory, resolve
+from streambt_spark.core.indicators.library import check_memory_on, check_same, declare
 from streambt_spark.core.market.bars import Bars, interval_us, symbol_names
 from streambt_spark.core.plan import Plan
 from streambt_spark.engines import local
@@ -79,6 +81,7 @@ class Cerebro:
         self._calendar = calendar
         self._graph = Graph()
         self._lanes: dict[str, plans.Lane] = {}
+        self._functions: dict[str, str] = {}  # what a lane's own allocation was when it was added
 
     def add_data(
         self,
@@ -131,10 +134,7 @@ class Cerebro:
         function of the same columns and parameters is computed once, however often it is declared.
         Raises GraphError for what cannot be built.
         """
-        function = resolve(func, params)
-        if callable(func):
-            check_causal(function)
-            check_memory(function)
+        function = declare(func, params, len(columns) or None)
         return self._graph.add(function, columns, name)
 
     def add_strat(
@@ -152,16 +152,26 @@ class Cerebro:
             )
         lane = plans.lane(self._graph.ref(pulse), allocation, broker or self.broker)
         self._lanes[lane.name] = lane
+        if (function := lane.function()) is not None:
+            self._functions[lane.name] = identity_of(function)
         return lane.name
 
     def plan(self) -> Plan:
-        """Compile what was declared. Raises GraphError where it does not make a strategy."""
+        """Compile what was declared.
+
+        Raises GraphError where it does not make a strategy, BadParameter where a function is no
+        longer what it was when it was declared.
+        """
         if self.data is None:
             raise BadParameter("there is no data; call add_data first")
         if not self._lanes:
             raise GraphError("no strategy was added; build() has to call cerebro.add_strat")
         lanes = tuple(self._lanes.values())
         nodes = plans.needed(compile_graph(self._graph).nodes, [lane.pulse for lane in lanes])
+        check_same(node.function for node in nodes)
+        for lane in lanes:
+            if (function := lane.function()) is not None:
+                check_unchanged(function, self._functions[lane.name])
         return Plan(self.data.symbols, self.data.interval, nodes, lanes)
 
     @property
@@ -212,6 +222,8 @@ class Cerebro:
 
     def _run_here(self, plan: Plan, data: Bars | Snapshot) -> Result:
         bars = data.bars() if isinstance(data, Snapshot) else data
+        for told in check_memory_on(program_of(plan), bars):
+            warnings.warn(told, stacklevel=4)
         names = [lane.name for lane in plan.lanes]
         ledger = ledger_table(local.run(plan, bars), names, plan.symbols)
         return Result(plan, ledger, self.calendar, {"engine": "local"}, bars)

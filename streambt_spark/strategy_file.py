@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from streambt_spark.core.code.origin import Origin, origin_of
 from streambt_spark.errors import (
     BadParameter,
     ConfigError,
@@ -29,10 +30,19 @@ SIGNATURE = "def build(cerebro, bars, **params)"
 
 @dataclass(frozen=True, slots=True)
 class StrategyFile:
-    """A loaded strategy file; `modules` are its module and those it imported from its folder."""
+    """A loaded strategy file."""
 
     path: Path
-    modules: tuple[ModuleType, ...]
+    module: ModuleType
+
+    @property
+    def modules(self) -> tuple[ModuleType, ...]:
+        """The user's own modules that a worker cannot import: this one and its neighbours.
+
+        Neighbours are the modules and packages in the file's folder, with their submodules, as far
+        as they have been imported by now; what is installed is not among them.
+        """
+        return (self.module, *_neighbours(self.module, self.path.parent))
 
     def build(self, cerebro: object, bars: object, parameters: Mapping[str, Any]) -> None:
         """Let the file add its graph to the engine.
@@ -40,7 +50,7 @@ class StrategyFile:
         Raises BadParameter for a parameter that build does not take or that it lacks,
         StrategyError for what its code raises, with the file and the line.
         """
-        function = _build_of(self.modules[0], self.path)
+        function = _build_of(self.module, self.path)
         _check_parameters(function, self.path, parameters)
         with _located(self.path):
             function(cerebro, bars, **parameters)
@@ -68,7 +78,7 @@ def load(path: str) -> StrategyFile:
     with _located(file):
         spec.loader.exec_module(module)
     _build_of(module, file)
-    return StrategyFile(file, (module, *_neighbours(module, file.parent)))
+    return StrategyFile(file, module)
 
 
 def look_at(path: str) -> None:
@@ -95,9 +105,16 @@ def _neighbours(module: ModuleType, folder: Path) -> list[ModuleType]:
         for name, other in sorted(sys.modules.items())
         if other is not module
         and name != "__main__"
-        and (origin := getattr(other, "__file__", None)) is not None
-        and Path(origin).parent == folder
+        and _home(other).is_relative_to(folder)
+        and origin_of(other) is Origin.USER
     ]
+
+
+def _home(module: ModuleType) -> Path:
+    """Return a module's file, or a namespace package's folder."""
+    folders = getattr(module, "__path__", None) or ()
+    found = getattr(module, "__file__", None) or next(iter(folders), None)
+    return Path(found) if isinstance(found, str) else Path()
 
 
 def _build_of(module: ModuleType, file: Path) -> Callable[..., object]:

@@ -7,6 +7,7 @@ micro-batches, or with live rows, and the events are the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +15,17 @@ import numpy as np
 from streambt_spark.core.broker import account as broker
 from streambt_spark.core.broker.account import open_account
 from streambt_spark.core.broker.kernel import Account
-from streambt_spark.core.indicators.evaluation import Features, evaluate, open_features
-from streambt_spark.core.indicators.graph import BARS, Ref
+from streambt_spark.core.indicators.evaluation import compute
+from streambt_spark.core.indicators.features import Features, open_features
+from streambt_spark.core.indicators.graph import Node, Ref
+from streambt_spark.core.indicators.program import Program, compile_program
 from streambt_spark.core.ledger.events import DTYPES, NULL, REASONS, Events, Kind
 from streambt_spark.core.market.fates import compile_fates
 from streambt_spark.core.market.faults import FAULTS, out_of_range
-from streambt_spark.core.market.panel import Panel
 from streambt_spark.core.market.rows import RowKind, Rows
 from streambt_spark.core.market.slices import Buffer, Release, align, has_ended, open_buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from streambt_spark.core.plan import Plan
@@ -56,7 +56,17 @@ def open_block(plan: Plan) -> Block:
     """Return the block before its first row."""
     count = len(plan.symbols)
     accounts = tuple(open_account(count) for _ in plan.lanes)
-    return Block(open_buffer(count), open_features(count), accounts, 0)
+    return Block(open_buffer(count), open_features(program_of(plan), count), accounts, 0)
+
+
+def program_of(plan: Plan) -> Program:
+    """Return the compiled nodes of a plan, with what its lanes read."""
+    return _program(plan.nodes, tuple(dict.fromkeys(lane.pulse for lane in plan.lanes)))
+
+
+@lru_cache(maxsize=64)
+def _program(nodes: tuple[Node, ...], pulses: tuple[Ref, ...]) -> Program:
+    return compile_program(nodes, pulses)
 
 
 def step(plan: Plan, block: Block, rows: Rows) -> tuple[Block, Events]:
@@ -68,14 +78,14 @@ def step(plan: Plan, block: Block, rows: Rows) -> tuple[Block, Events]:
     ended = has_ended(block.buffer)
     buffer, release = align(block.buffer, rows, plan.symbols)
     features, accounts, parts = block.features, block.accounts, []
-    if len(release.panel.ts):
-        features, values = evaluate(plan.nodes, features, release.panel)
+    if len(release.panel.ts) or len(release.history):
+        features, values = compute(program_of(plan), features, release.panel, release.history)
         folded = [
             broker.step(
                 lane.terms(plan.symbols),
                 account,
                 release.panel,
-                _pulse(values, lane.pulse, release.panel),
+                np.ascontiguousarray(values[lane.pulse].T),
                 lane=number,
                 function=lane.function(),
             )
@@ -86,15 +96,6 @@ def step(plan: Plan, block: Block, rows: Rows) -> tuple[Block, Events]:
     audit = _audit(rows, release, block.audited, end=has_ended(buffer) and not ended)
     after = Block(buffer, features, accounts, block.audited + len(audit))
     return after, Events.concat([*parts, audit])
-
-
-def _pulse(
-    values: Mapping[Ref, NDArray[np.float64]], ref: Ref, panel: Panel
-) -> NDArray[np.float64]:
-    """Return a lane's pulse by slice, float64[T, S]."""
-    if ref.node == BARS:
-        return panel.column(ref.output)
-    return np.ascontiguousarray(values[ref].T)
 
 
 def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:

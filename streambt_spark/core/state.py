@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import numpy as np
 
-from streambt_spark.core.block import Block
+from streambt_spark.core.block import Block, program_of
 from streambt_spark.core.broker.kernel import Account
-from streambt_spark.core.indicators.evaluation import Features
-from streambt_spark.core.indicators.graph import Ref
+from streambt_spark.core.indicators.features import decode_features, encode_features
 from streambt_spark.core.market.slices import decode_buffer, encode_buffer
 from streambt_spark.errors import StateError
 
@@ -36,17 +35,7 @@ def encode(block: Block, plan: Plan) -> bytes:
         "plan": plan.identity,
         "audited": block.audited,
         "buffer": {name: _pack(array) for name, array in encode_buffer(block.buffer).items()},
-        "count": _pack(features.count),
-        "slices": features.slices,
-        "history": [
-            [ref.node, ref.output, [_pack(column) for column in columns]]
-            for ref, columns in features.history.items()
-        ],
-        "panels": [[r.node, r.output, _pack(panel)] for r, panel in features.panels.items()],
-        "carry": [
-            [node, [None if c is None else _pack(c) for c in carries]]
-            for node, carries in features.carry.items()
-        ],
+        "features": {name: _plain(value) for name, value in encode_features(features).items()},
         "accounts": [[_pack(column) for column in account] for account in block.accounts],
     }
     payload: bytes = msgpack.packb(body)
@@ -67,15 +56,9 @@ def decode(data: bytes, plan: Plan) -> Block:
     try:
         return Block(
             buffer=decode_buffer({name: _unpack(a) for name, a in body["buffer"].items()}),
-            features=Features(
-                _unpack(body["count"]),
-                body["slices"],
-                {Ref(n, o): tuple(_unpack(c) for c in cs) for n, o, cs in body["history"]},
-                {Ref(n, o): _unpack(panel) for n, o, panel in body["panels"]},
-                {
-                    node: tuple(None if c is None else _unpack(c) for c in carries)
-                    for node, carries in body["carry"]
-                },
+            features=decode_features(
+                {name: _arrays(value) for name, value in body["features"].items()},
+                program_of(plan),
             ),
             accounts=tuple(
                 Account._make(_unpack(column) for column in columns) for columns in body["accounts"]
@@ -107,6 +90,20 @@ def _checked(data: bytes) -> dict[str, Any]:
     if not isinstance(body, dict) or "plan" not in body:
         raise StateError("the saved state is damaged: it holds no block")
     return body
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_pack(array) for array in value]
+    return _pack(value) if isinstance(value, np.ndarray) else value
+
+
+def _arrays(value: Any) -> Any:
+    """Return what `_plain` made plain: a packed array starts with its dtype."""
+    if isinstance(value, list):
+        packed = value and isinstance(value[0], str)
+        return _unpack(value) if packed else [_unpack(array) for array in value]
+    return value
 
 
 def _pack(array: np.ndarray[Any, Any]) -> list[Any]:

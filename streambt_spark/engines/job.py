@@ -14,7 +14,6 @@ from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
-from pyspark import cloudpickle
 from pyspark.errors import StreamingQueryException
 
 from streambt_spark.core.block import compile_kernels
@@ -101,9 +100,7 @@ def start(
     trigger: Mapping[str, Any],
 ) -> StreamingQuery:
     """Start the job over a stream of packs (schema PACKS), whatever it comes from."""
-    for module in job.modules:
-        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
-    ledger = ledger_stream(packs, plan, blocks_of(plan, job.blocks))
+    ledger = ledger_stream(packs, plan, blocks_of(plan, job.blocks), job.modules)
     name = f"streambt-{plan.identity}"
     with _settings(spark, job.conf()):
         return write_ledger(ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=name)

@@ -35,9 +35,12 @@ from streambt_spark.core.market.portions import portions
 from streambt_spark.core.state import decode, encode
 from streambt_spark.spark import schemas
 from streambt_spark.spark.memory import release_unused
+from streambt_spark.spark.shipping import Shipped
 from streambt_spark.streams.packing import packer, parts_of
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.streaming.state import GroupState
 
@@ -70,21 +73,26 @@ def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
     return rows.mapInArrow(packer(symbols, interval), schemas.PACKS)
 
 
-def ledger_stream(packs: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = None) -> DataFrame:
+def ledger_stream(
+    packs: DataFrame,
+    plan: Plan,
+    blocks: Sequence[Plan] | None = None,
+    modules: Sequence[ModuleType] = (),
+) -> DataFrame:
     """Return the ledger (schema LEDGER) of a stream of packs (schema PACKS).
 
     `blocks` are the parts of the plan that are folded apart from each other, by default the plan
-    as one. An observation named OBSERVED tells of each batch: last_ts (UTC µs), orders, fills,
+    as one; `modules` are those of the user's that a worker cannot import.
+    An observation named OBSERVED tells of each batch: last_ts (UTC µs), orders, fills,
     equity (of the first lane, in its currency), ended.
     """
     parts = tuple(blocks or (plan,))
     keys = F.array(*map(F.lit, range(len(parts))))
+    folder = _folder(plan, Shipped(parts, modules))
     events = (
         packs.withColumn(_BLOCK, F.lit(0) if len(parts) == 1 else F.explode(keys))
         .groupBy(_BLOCK)
-        .applyInPandasWithState(
-            _folder(plan, parts), _CODED, _STATE, "append", GroupStateTimeout.NoTimeout
-        )
+        .applyInPandasWithState(folder, _CODED, _STATE, "append", GroupStateTimeout.NoTimeout)
     )
     return _decoded(events.observe(OBSERVED, *_observations(plan)), plan)
 
@@ -92,18 +100,19 @@ def ledger_stream(packs: DataFrame, plan: Plan, blocks: Sequence[Plan] | None = 
 Folder = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], "GroupState"], Iterator[pd.DataFrame]]
 
 
-def _folder(plan: Plan, parts: Sequence[Plan]) -> Folder:
+def _folder(plan: Plan, shipped: Shipped[Sequence[Plan]]) -> Folder:
     """Return the function that Spark calls once for each block and batch."""
     numbers = {lane.name: number for number, lane in enumerate(plan.lanes)}
+    symbols = len(plan.symbols)
 
     def fold(
         key: tuple[Any, ...], frames: Iterator[pd.DataFrame], state: GroupState
     ) -> Iterator[pd.DataFrame]:
-        part = parts[int(key[0])]
+        part = shipped.value[int(key[0])]
         lanes = [numbers[lane.name] for lane in part.lanes]
         block = decode(bytes(state.get[0]), part) if state.exists else open_block(part)
         packs = (pack for frame in frames for pack in parts_of(frame))
-        size = max(ROWS_AT_ONCE, SLICES_AT_ONCE * len(plan.symbols))
+        size = max(ROWS_AT_ONCE, SLICES_AT_ONCE * symbols)
         for rows in portions(packs, size):
             block, events = step(part, block, rows)
             if key[0]:

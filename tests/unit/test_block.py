@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from streambt_spark.core import plan as plans
 from streambt_spark.core.block import open_block, step
@@ -104,7 +103,6 @@ def test_a_row_whose_time_no_table_holds_is_told_of_at_the_last_slice() -> None:
         assert set(events.ts[audit].tolist()) == {int(WHOLE.ts[-1])}
 
 
-@pytest.mark.xfail(reason="features take no history yet", strict=True)
 def test_a_late_bar_enters_the_history_of_its_symbol() -> None:
     """B's bar at 2 misses its slice, and yet B has four bars, as if none had been late."""
     bars = bars_of(np.ones((4, 2), bool), 5)

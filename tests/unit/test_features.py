@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from streambt_spark.core.indicators.evaluation import evaluate, open_features
+from streambt_spark.core.indicators.evaluation import compute
+from streambt_spark.core.indicators.features import Features, open_features
 from streambt_spark.core.indicators.graph import DATA, Graph, Handle, Input, Ref, compile_graph
 from streambt_spark.core.indicators.library import indicator, resolve
+from streambt_spark.core.indicators.program import compile_program
 from tests.property.accounts import DAY, panel_of
 
 NAN = np.nan
@@ -17,12 +19,17 @@ PANEL = panel_of(PRESENT, np.arange(1, 9)[:, None].repeat(4, 1).reshape(4, 2, 4)
 # close: A 1 . 5 7, B 2 4 6 .
 
 
+def computed(graph: Graph) -> tuple[Features, dict[Ref, np.ndarray]]:
+    """Return the features and all values after the panel."""
+    program = compile_program(compile_graph(graph).nodes)
+    return compute(program, open_features(program, 2), PANEL)
+
+
 def values(func: object, *inputs: Input, **params: object) -> np.ndarray:
     """Return the values of one function over the panel, float64[symbol, slice]."""
     graph = Graph()
     handle: Handle = graph.add(resolve(func, params), inputs or [DATA["close"]])  # type: ignore[arg-type]
-    compiled = compile_graph(graph)
-    return evaluate(compiled.nodes, open_features(2), PANEL)[1][compiled.ref(handle)]
+    return computed(graph)[1][graph.ref(handle)]
 
 
 def step_by(close: np.ndarray) -> Any:
@@ -59,15 +66,14 @@ def test_a_pulse_may_read_what_another_function_made() -> None:
     graph = Graph()
     part = graph.add(resolve(share, {}), [DATA["close"]])
     moved = graph.add(resolve(step_by, {}), [part])
-    compiled = compile_graph(graph)
-    _, found = evaluate(compiled.nodes, open_features(2), PANEL)
+    _, found = computed(graph)
     expected = [[NAN, NAN, 5 / 11 - 1 / 3, 1 - 5 / 11], [NAN, 1 - 2 / 3, 6 / 11 - 1.0, NAN]]
-    assert np.array_equal(found[compiled.ref(moved)], expected, equal_nan=True)
+    assert np.array_equal(found[graph.ref(moved)], expected, equal_nan=True)
 
 
 def test_bars_and_slices_are_counted() -> None:
     """Each symbol's bars, and the slices, from which the anchors follow."""
-    features, found = evaluate((), open_features(2), PANEL)
+    features, found = computed(Graph())
     assert (features.count.tolist(), features.slices, found) == ([3, 3], 4, {})
 
 
@@ -76,7 +82,7 @@ def test_only_what_is_read_is_kept() -> None:
     graph = Graph()
     graph.add(resolve("OBV", {}), [DATA["close"], DATA["volume"]])
     graph.add(resolve("SMA", {"timeperiod": 2}), [DATA["open"]])
-    features, _ = evaluate(compile_graph(graph).nodes, open_features(2), PANEL)
-    assert list(features.history) == [Ref("bars", "open")]
-    assert list(features.panels) == []
-    assert len(features.carry) == 1
+    features, _ = computed(graph)
+    assert len(features.past) == 6  # the open of three bars of two symbols
+    assert features.panels == ()
+    assert features.totals.shape == (1, 2, 4)

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streambt_spark.core.indicators.evaluation import evaluate, open_features
+from streambt_spark.core.indicators.evaluation import compute
+from streambt_spark.core.indicators.features import open_features
 from streambt_spark.core.indicators.function import Function
 from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
 from streambt_spark.core.indicators.library import indicator, resolve
+from streambt_spark.core.indicators.program import compile_program
 from streambt_spark.errors import BadParameter, CycleError, UnknownColumn
 from tests.property.accounts import panel_of
 
@@ -124,11 +126,11 @@ def test_an_equal_node_runs_once_a_window_and_symbol() -> None:
     for _ in range(3):
         handle = graph.add(function, [DATA["close"]])
         graph.add(SMA, [handle])
-    nodes = compile_graph(graph).nodes
-    assert len(nodes) == 2
+    program = compile_program(compile_graph(graph).nodes)
+    assert len(program.nodes) == 2
     panel = panel_of(np.ones((5, 2), bool), np.full((5, 2, 4), 100), np.ones(2))
     CALLS.clear()
-    evaluate(nodes, open_features(2), panel)
+    compute(program, open_features(program, 2), panel)
     assert CALLS == [5, 5]
 
 

@@ -58,8 +58,11 @@ def test_what_was_never_a_block_is_refused_under_a_sound_checksum() -> None:
         {**body, "buffer": {**body["buffer"], "seen": ["<i8", [3], b"\0" * 8]}},
         {**body, "buffer": {"seen": body["buffer"]["seen"]}},
         {**body, "buffer": 5},
-        {**body, "accounts": [[body["count"]]]},
-        {**body, "history": 5},
+        {**body, "accounts": [[body["buffer"]["seen"]]]},
+        {**body, "features": 5},
+        {**body, "features": {**body["features"], "past": ["<f8", [0], b""]}},
+        {**body, "features": {**body["features"], "begun": body["buffer"]["seen"]}},
+        {**body, "features": {**body["features"], "carries": [body["buffer"]["seen"]]}},
     )
     for wrong in bodies:
         with pytest.raises(StateError, match="damaged"):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _STARTED, _TOTAL, _PRICE, _WEIGHT = range(4)
+STATE = 4
+"""The numbers that a total carries; all zero before its first row."""
+
 _INDEX_BASE = 1000.0
 
 
@@ -127,14 +130,23 @@ def _step(code: int, s: NDArray[np.float64], x: NDArray[np.float64]) -> float:
 
 
 @njit(cache=True)
+def go_on(code: int, s: NDArray[np.float64], x: NDArray[np.float64]) -> float:
+    """Add one row to the state `s` of a running total and return its value.
+
+    The total starts at the first row without a NaN; before it there is no value.
+    """
+    if s[_STARTED] == 0.0:
+        if np.isnan(x).any():
+            return np.nan
+        _start(code, s, x)
+    return _step(code, s, x)
+
+
+@njit(cache=True)
 def _scan(code: int, s: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    out = np.full(len(rows), np.nan)
+    out = np.empty(len(rows))
     for i in range(len(rows)):
-        if s[_STARTED] == 0.0:
-            if np.isnan(rows[i]).any():
-                continue
-            _start(code, s, rows[i])
-        out[i] = _step(code, s, rows[i])
+        out[i] = go_on(code, s, rows[i])
     return out
 
 
@@ -143,9 +155,9 @@ def accumulate(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (carry, values) of the running total `name`, going on from `carry`.
 
-    `columns` are float64[n] in TA-Lib's order; the carry is float64[4] and is never changed in
-    place. The total starts at the first row without a NaN; the rows before it are NaN.
+    `columns` are float64[n] in TA-Lib's order; the carry is float64[STATE] and is never changed in
+    place.
     """
-    state = np.zeros(4) if carry is None else carry.copy()
+    state = np.zeros(STATE) if carry is None else carry.copy()
     values = _scan(ACCUMULATED.index(name), state, np.column_stack(tuple(columns)))
     return state, values

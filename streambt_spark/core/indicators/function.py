@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-
-from streambt_spark.core.indicators.accumulators import accumulate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,11 +23,14 @@ M_MIN = 512
 class Family(StrEnum):
     """How a function is streamed.
 
-    ANCHORED: evaluated per symbol over the bars since the anchor. ACCUMULATED: a sum from the first
-    bar, carried exactly. CROSS_SECTIONAL: anchored, over panels of time by symbol.
+    ANCHORED: evaluated per symbol over the bars since the anchor. POINTWISE: its value at a row
+    depends on that row alone, so it is evaluated over the new rows of all symbols at once.
+    ACCUMULATED: carried exactly from bar to bar. CROSS_SECTIONAL: anchored, over panels of time by
+    symbol.
     """
 
     ANCHORED = "anchored"
+    POINTWISE = "pointwise"
     ACCUMULATED = "accumulated"
     CROSS_SECTIONAL = "cross_sectional"
 
@@ -39,6 +40,15 @@ class Kernel(Protocol):
 
     def __call__(self, columns: Columns) -> Outputs:
         """Return one float64 array of the columns' shape for each output."""
+
+
+class Accumulator(Protocol):
+    """The evaluation that goes on from a carry, a small float64 vector."""
+
+    def accumulate(
+        self, carry: NDArray[np.float64] | None, columns: Columns
+    ) -> tuple[NDArray[np.float64] | None, Outputs]:
+        """Return the new carry and the outputs over the columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +88,13 @@ class Function:
 
     def accumulate(
         self, carry: NDArray[np.float64] | None, columns: Columns
-    ) -> tuple[NDArray[np.float64], Outputs]:
-        """Continue an ACCUMULATED function from `carry` (None at the first bar).
+    ) -> tuple[NDArray[np.float64] | None, Outputs]:
+        """Continue an ACCUMULATED function from `carry` (None before its first row).
 
         Returns the new carry, a small float64 vector, and the outputs over the columns. Splitting
         the columns anywhere gives the same bits.
         """
-        carry, output = accumulate(self.name, carry, columns)
-        return carry, (output,)
+        return cast("Accumulator", self.kernel).accumulate(carry, columns)
 
 
 def first_row(columns: Columns, *, every: bool) -> int:
@@ -94,3 +103,11 @@ def first_row(columns: Columns, *, every: bool) -> int:
     missing = np.logical_or.reduce(empty) if every else np.logical_and.reduce(empty)
     found = np.flatnonzero(~missing)
     return int(found[0]) if len(found) else len(missing)
+
+
+def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Tell whether two float64 arrays of one shape hold the same bits; one NaN is like another."""
+    differ = one.view(np.int64) != other.view(np.int64)
+    if not differ.any():
+        return True
+    return bool(np.isnan(one[differ]).all() and np.isnan(other[differ]).all())

@@ -7,17 +7,25 @@ warm-up and M its span. Running totals, which never forget, are carried exactly 
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from streambt_spark.core.identity import identity_of
+from streambt_spark.core.identity import check_unchanged, identity_of
 from streambt_spark.core.indicators import python, talib
-from streambt_spark.core.indicators.causality import check_causal, check_memory
+from streambt_spark.core.indicators.causality import check_causal, is_pointwise
 from streambt_spark.core.indicators.function import M_MIN, Family, Function
-from streambt_spark.core.indicators.python import indicator
+from streambt_spark.core.indicators.memory import check_memory, check_memory_on
+from streambt_spark.core.indicators.python import CarryingKernel, PythonKernel, indicator
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+_THOROUGHLY = 3
+_TRIED: Counter[str] = Counter()
+"""How many sets of parameters a function was tried with; after _THOROUGHLY it is tried briefly."""
 
 __all__ = [
     "M_MIN",
@@ -25,10 +33,52 @@ __all__ = [
     "Function",
     "check_causal",
     "check_memory",
+    "check_memory_on",
+    "check_same",
+    "declare",
     "identity_of",
     "indicator",
     "resolve",
 ]
+
+
+def declare(
+    func: str | Callable[..., Any], params: Mapping[str, object], columns: int | None = None
+) -> Function:
+    """Return `func` bound to its parameters, a user's own once it has passed the checks.
+
+    A function whose value at a row turns out to depend on that row alone is POINTWISE. `columns` is
+    how many columns it gets, where it takes any number. Raises what `resolve` does, LookAheadError
+    where it looks ahead, BadParameter where it remembers more than its warm-up, StrategyError where
+    it raises.
+    """
+    function = resolve(func, params)
+    return function if isinstance(func, str) else replace(function, family=_try(function, columns))
+
+
+@lru_cache(maxsize=4096)
+def _try(function: Function, columns: int | None) -> Family:
+    """Check a function once, however often it is declared: equal functions do the same."""
+    if is_pointwise(function, columns):
+        return Family.POINTWISE
+    kernel = function.kernel
+    code = kernel.what if isinstance(kernel, PythonKernel) else function.identity
+    _TRIED[code] += 1
+    check_causal(function, columns, brief=_TRIED[code] > _THOROUGHLY)
+    check_memory(function, columns)
+    return function.family
+
+
+def check_same(functions: Iterable[Function]) -> None:
+    """Raise BadParameter where a function is no longer what it was when it was declared."""
+    talib.check_settings()
+    seen: dict[tuple[int, str], Callable[..., Any]] = {}
+    for function in functions:
+        kernel = function.kernel
+        if isinstance(kernel, PythonKernel | CarryingKernel):
+            seen[id(kernel.call), kernel.what] = kernel.call
+    for (_, what), call in seen.items():
+        check_unchanged(call, what)
 
 
 def resolve(func: str | Callable[..., Any], params: Mapping[str, object]) -> Function:

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
+from streambt_spark.core.code.reach import name_of
+from streambt_spark.core.code.references import OPTIONS
 from streambt_spark.core.identity import canonical, identity_of, text_of
-from streambt_spark.core.indicators.function import Family, Function, first_row
+from streambt_spark.core.indicators.function import Family, Function, Kernel, first_row
 from streambt_spark.errors import BadParameter, StrategyError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from streambt_spark.core.indicators.function import Columns, Outputs
@@ -25,7 +29,7 @@ Bars = int | Callable[..., int]
 """A number of bars, or a function of some of the parameters, by name, that gives it."""
 
 _W_MIN, _W_PER_LOOKBACK = 250, 25
-_OPTIONS = "__streambt_indicator__"
+_MOST_CARRIED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Options:
     warmup: Bars | None = None
     commutative: bool = False
     cross_sectional: bool = False
+    accumulated: bool = False
 
 
 def indicator(
@@ -46,23 +51,56 @@ def indicator(
     warmup: Bars | None = None,
     commutative: bool = False,
     cross_sectional: bool = False,
+    accumulated: bool = False,
 ) -> Callable[[F], F]:
     """Say of a function of NumPy arrays what its code does not.
 
     `outputs` names the arrays it returns (several as a tuple). `lookback` counts the bars before
     its first value: it is never called with fewer, and what it returns there is ignored. `warmup`
-    is how many earlier bars a value may depend on; where left out, 25 times the lookback and at
-    least 250. Both may be functions of the parameters: `lookback=lambda window: window - 1`.
-    `commutative` says that the order of the columns is irrelevant; `cross_sectional` that the
-    columns are panels, float64[time, symbol].
+    is how many earlier bars a value may depend on: a function is shown that many before the bars
+    it is asked for, and no more; where left out, 25 times the lookback and at least 250. Both may
+    be functions of the parameters: `lookback=lambda window: window - 1`. `commutative` says that
+    the order of the columns is irrelevant; `cross_sectional` that the columns are panels,
+    float64[time, symbol].
+
+    A function that says neither lookback nor warmup, and whose value at a row turns out to depend
+    on that row alone, such as `np.sign(fast - slow)`, is called once over the new rows of all
+    symbols, in any order, and keeps no history.
+
+    `accumulated` is for what depends on every bar since the first, such as a running maximum or a
+    latch, which no warm-up restores. Such a function takes a carry before its columns and returns
+    it before its outputs: None at the symbol's first bar, then the small float64 vector that it
+    returned last. The all-time high:
+
+        @indicator(accumulated=True)
+        def all_time_high(carry, high):
+            start = -np.inf if carry is None else carry[0]
+            top = np.fmax.accumulate(np.append(start, high))[1:]
+            return top[-1:], top
+
+    A latch, 1 from an RSI above `hi` until one below `lo`:
+
+        @indicator(accumulated=True)
+        def latch(carry, rsi, lo, hi):
+            on = 0.0 if carry is None else carry[0]
+            out = np.empty(len(rsi))
+            for i, value in enumerate(rsi):
+                on = 1.0 if value > hi else 0.0 if value < lo else on
+                out[i] = on
+            return np.array([on]), out
     """
     names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     if not names or len(set(names)) < len(names) or not all(n.isidentifier() for n in names):
         raise BadParameter(f"outputs={outputs!r} must be one or more different names")
-    options = Options(names, lookback, warmup, commutative, cross_sectional)
+    if accumulated and (cross_sectional or lookback != 0 or warmup is not None):
+        raise BadParameter(
+            "an accumulated function carries what it needs: it has no lookback and no warmup, "
+            "and is not cross_sectional"
+        )
+    options = Options(names, lookback, warmup, commutative, cross_sectional, accumulated)
 
     def mark(func: F) -> F:
-        setattr(func, _OPTIONS, options)
+        setattr(func, OPTIONS, options)
         return func
 
     return mark
@@ -70,14 +108,19 @@ def indicator(
 
 @dataclass(frozen=True, slots=True)
 class PythonKernel:
-    """One call of a user's function, guarded on both sides."""
+    """One call of a user's function, guarded on both sides.
+
+    `declared` tells that the user said how long the warm-up is, `what` is the identity of `call`
+    when it was bound.
+    """
 
     call: Callable[..., Any]
     name: str
     kwargs: Mapping[str, object]
     outputs: tuple[str, ...]
     lookback: int
-    declared: bool  # the user said how long the warm-up is
+    declared: bool
+    what: str
 
     def __call__(self, columns: Columns) -> Outputs:
         """Return the outputs as float64.
@@ -87,47 +130,113 @@ class PythonKernel:
         """
         shape = columns[0].shape
         begin = self._begin(columns)
-        if begin + self.lookback >= len(columns[0]):
-            return tuple(np.full(shape, np.nan) for _ in self.outputs)
-        views = tuple(self._protect(column[begin:]) for column in columns)
-        try:
-            result = self.call(*views, **self.kwargs)
-        except Exception as error:  # whatever the user's code raises
-            raise StrategyError(f"{self.name} raised {_one_line(error)}") from error
+        outputs = tuple(np.full(shape, np.nan) for _ in self.outputs)
+        if begin + self.lookback < shape[0]:
+            shown = [_locked(column[begin:]) for column in columns]
+            for output, value in zip(outputs, self.values(shown), strict=True):
+                output[begin + self.lookback :] = value[self.lookback :]
+        return outputs
+
+    def values(self, columns: Columns) -> tuple[NDArray[Any], ...]:
+        """Return what the function gives for these rows: arrays of numbers of the columns' shape.
+
+        The columns are contiguous, for the bits may depend on strides, and read-only.
+        """
+        result = _call(self.call, self.name, columns, self.kwargs)
         values = result if isinstance(result, tuple) else (result,)
-        if len(values) != len(self.outputs):
-            expected = f"{len(self.outputs)} ({', '.join(self.outputs)})"
-            raise StrategyError(f"{self.name} returned {len(values)} outputs, expected {expected}")
-        return tuple(
-            self._checked(value, views[0].shape, begin, output)
-            for value, output in zip(values, self.outputs, strict=True)
-        )
+        return _checked(values, self.name, self.outputs, columns[0].shape)
 
     def _begin(self, columns: Columns) -> int:
         if columns[0].ndim == 1 and len(columns[0]) and all(c[0] == c[0] for c in columns):
             return 0
         return first_row(columns, every=self.lookback > 0 and columns[0].ndim == 1)
 
-    def _protect(self, column: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A contiguous view no user can write to; the bits may depend on strides."""
-        view = np.ascontiguousarray(column).view()
-        if not isinstance(self.call, Dispatcher):  # signatures written out refuse read-only arrays
-            view.flags.writeable = False
-        return view
 
-    def _checked(
-        self, value: object, shape: tuple[int, ...], begin: int, output: str
-    ) -> NDArray[np.float64]:
-        array = np.asarray(value)
+@dataclass(frozen=True, slots=True)
+class CarryingKernel:
+    """One call of a user's accumulated function, guarded on both sides."""
+
+    call: Callable[..., Any]
+    name: str
+    kwargs: Mapping[str, object]
+    outputs: tuple[str, ...]
+    what: str
+
+    def __call__(self, columns: Columns) -> Outputs:
+        """Return the outputs over rows that start at the first bar."""
+        return self.accumulate(None, columns)[1]
+
+    def accumulate(
+        self, carry: NDArray[np.float64] | None, columns: Columns
+    ) -> tuple[NDArray[np.float64] | None, Outputs]:
+        """Return the new carry and the outputs; the rows before the first number are not shown."""
+        shape = columns[0].shape
+        begin = first_row(columns, every=False) if carry is None else 0
+        outputs = tuple(np.full(shape, np.nan) for _ in self.outputs)
+        if begin < len(columns[0]):
+            shown = [_locked(column[begin:]) for column in columns]
+            given = None if carry is None else carry.copy()
+            carry, values = self._go_on(given, shown, len(shown[0]))
+            for output, value in zip(outputs, values, strict=True):
+                output[begin:] = value
+        return carry, outputs
+
+    def _go_on(
+        self, carry: NDArray[np.float64] | None, columns: Columns, rows: int
+    ) -> tuple[NDArray[np.float64], tuple[NDArray[Any], ...]]:
+        result = _call(self.call, self.name, (carry, *columns), self.kwargs)
+        if not isinstance(result, tuple) or len(result) < 2:
+            raise StrategyError(
+                f"{self.name} returned {type(result).__name__}; an accumulated function returns "
+                f"(carry, {', '.join(self.outputs)})"
+            )
+        after, values = np.asarray(result[0]), result[1:]
+        kept = after.dtype.kind in "biuf" and after.ndim <= 1 and after.size <= _MOST_CARRIED
+        if not kept or (carry is not None and after.size != carry.size):
+            size = f"{_MOST_CARRIED} at most" if carry is None else str(carry.size)
+            raise StrategyError(
+                f"{self.name}: the carry is {after.dtype} of shape {after.shape}, expected a "
+                f"vector of numbers, always as many, here {size}"
+            )
+        return (
+            np.array(after, np.float64).reshape(-1),
+            _checked(values, self.name, self.outputs, (rows,)),
+        )
+
+
+def _locked(column: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a contiguous view that no user can write to."""
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view
+
+
+def _call(
+    call: Callable[..., Any], name: str, arguments: Sequence[Any], kwargs: Mapping[str, object]
+) -> Any:
+    if isinstance(call, Dispatcher):
+        # Signatures written out refuse read-only arrays, and compiled code could write to others.
+        arguments = [None if a is None else a.copy() for a in arguments]
+    try:
+        return call(*arguments, **kwargs)
+    except Exception as error:  # whatever the user's code raises
+        raise StrategyError(f"{name} raised {_one_line(error)}") from error
+
+
+def _checked(
+    values: tuple[object, ...], name: str, outputs: tuple[str, ...], shape: tuple[int, ...]
+) -> tuple[NDArray[Any], ...]:
+    if len(values) != len(outputs):
+        expected = f"{len(outputs)} ({', '.join(outputs)})"
+        raise StrategyError(f"{name} returned {len(values)} outputs, expected {expected}")
+    arrays = tuple(map(np.asarray, values))
+    for array, output in zip(arrays, outputs, strict=True):
         if array.shape != shape or array.dtype.kind not in "biuf":
             raise StrategyError(
-                f"{self.name}: output {output!r} is {array.dtype} of shape {array.shape}, "
+                f"{name}: output {output!r} is {array.dtype} of shape {array.shape}, "
                 f"expected numbers of the columns' shape {shape}"
             )
-        values = np.empty((begin + shape[0], *shape[1:]))
-        values[begin:] = array
-        values[: begin + self.lookback] = np.nan
-        return values
+    return arrays
 
 
 def bind(func: Callable[..., Any], params: Mapping[str, object]) -> Function:
@@ -138,15 +247,20 @@ def bind(func: Callable[..., Any], params: Mapping[str, object]) -> Function:
     Raises BadParameter where a parameter is unknown or has no stable text.
     """
     what = identity_of(func)
-    name = func.__qualname__
-    options: Options = getattr(func, _OPTIONS, Options())
-    inputs, bound = _bind_params(func, name, params)
+    name = name_of(func)
+    options: Options = getattr(func, OPTIONS, Options())
+    inputs, bound = _bind_params(func, name, params, carries=options.accumulated)
     lookback = _bars(options.lookback, bound, f"{name}: lookback")
     default = max(_W_MIN, _W_PER_LOOKBACK * lookback)
     given = default if options.warmup is None else options.warmup
     warmup = max(lookback, _bars(given, bound, f"{name}: warmup"))
     kwargs = {key: bound[key] for key in bound if key in params}
     family = Family.CROSS_SECTIONAL if options.cross_sectional else Family.ANCHORED
+    declared = options.warmup is not None
+    kernel: Kernel = PythonKernel(func, name, kwargs, options.outputs, lookback, declared, what)
+    if options.accumulated:
+        family, warmup = Family.ACCUMULATED, 0
+        kernel = CarryingKernel(func, name, kwargs, options.outputs, what)
     facts = (options.outputs, family, lookback, warmup, options.commutative)
     ordered = tuple(sorted(bound.items()))
     return Function(
@@ -166,16 +280,21 @@ def bind(func: Callable[..., Any], params: Mapping[str, object]) -> Function:
         lookback=lookback,
         warmup=warmup,
         commutative=options.commutative,
-        kernel=PythonKernel(
-            func, name, kwargs, options.outputs, lookback, options.warmup is not None
-        ),
+        kernel=kernel,
     )
 
 
 def _bind_params(
-    func: Callable[..., Any], name: str, params: Mapping[str, object]
+    func: Callable[..., Any], name: str, params: Mapping[str, object], *, carries: bool
 ) -> tuple[tuple[str, ...], dict[str, object]]:
     takes = _signature(func, name)
+    if carries:
+        if not takes or takes[0].kind not in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            raise BadParameter(f"{name} is accumulated: its first argument must be the carry")
+        takes = takes[1:]
     columns = [
         p.name
         for p in takes

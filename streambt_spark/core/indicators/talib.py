@@ -1,15 +1,15 @@
 """Every function of TA-Lib by name: its parameters, inputs, outputs and warm-up.
 
 With these warm-ups the anchored values agree with those over full history, on 5,849 real daily bars
-of five stocks, to 1e-9 of the value, or near zero to 1e-9 of the function's median size. Limits:
-a candlestick pattern may flip where a bar ties with a running average (once in 29,245 bars, in
-CDLEVENINGSTAR); KAMA over a series without trends, such as volume, forgets too slowly (to 1e-3).
+of five stocks and up to 12,423 real minute bars, to 1e-9 of the value, or near zero to 1e-9 of the
+function's median size. Limits: a candlestick pattern may flip where a bar ties with a running
+average (once in 29,245 bars, in CDLEVENINGSTAR); KAMA over a series without trends, such as volume,
+forgets too slowly (to 1e-3).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from talib import _ta_lib, abstract
 
-from streambt_spark.core.indicators.accumulators import ACCUMULATED, accumulate
-from streambt_spark.core.indicators.function import Family, Function, Kernel, first_row
+from streambt_spark.core.indicators.accumulators import ACCUMULATED
+from streambt_spark.core.indicators.function import Family, Function, Kernel
+from streambt_spark.core.indicators.kernels import AccumulatedKernel, TalibKernel
 from streambt_spark.errors import BadParameter, UnknownFunction, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from streambt_spark.core.indicators.function import Columns, Outputs
+    from collections.abc import Mapping
 
 _talib: Any = _ta_lib
 _abstract: Any = abstract  # its stub lacks Function
@@ -51,56 +50,13 @@ WINDOWED = frozenset(_EXACT.split()) | {name for name in NAMES if name.startswit
 """Functions whose value needs the last `lookback` bars and no more, as the tests check."""
 
 _WINDOWED_MA = frozenset(MA_TYPES[name] for name in ("SMA", "WMA", "TRIMA", "HMA", "DISABLED"))
+_BY_CYCLE = frozenset({"MAMA", "HT_DCPHASE", "HT_SINE", "HT_TRENDMODE"})
+"""Led by the phase of the dominant cycle, which two histories agree on late where prices tie."""
+
 _BARS_AGO = frozenset({"MAXINDEX", "MININDEX", "MINMAXINDEX"})
 _COMMUTATIVE = frozenset({"ADD", "MULT"})
 _W_MIN, _W_PER_LOOKBACK, _W_MAX = 250, 25, 5_000
 _REAL_LIMIT = 3e37
-
-
-@dataclass(frozen=True, slots=True)
-class TalibKernel:
-    """One call of a TA-Lib function; its arguments are bound once, in TA-Lib's order."""
-
-    call: Callable[..., Any]
-    args: tuple[object, ...]
-    lookback: int
-    bars_ago: bool
-
-    def __call__(self, columns: Columns) -> Outputs:
-        """Return the outputs as float64, NaN before the lookback."""
-        begin = 0
-        for column in columns:
-            if not len(column) or column[0] != column[0]:
-                begin = first_row(columns, every=True)
-                break
-        # TA-Lib's wrapper asks of each argument whether it is a Series, which takes longer than it.
-        call = getattr(self.call, "__wrapped__", self.call)
-        result = call(*columns, *self.args)
-        outputs = result if type(result) is tuple else (result,)
-        if begin == len(columns[0]):
-            return tuple(np.full(begin, np.nan) for _ in outputs)
-        if outputs[-1].dtype == np.float64:
-            return outputs
-        return tuple(self._as_float(output, begin + self.lookback) for output in outputs)
-
-    def _as_float(self, output: np.ndarray[Any, Any], lookback: int) -> np.ndarray[Any, Any]:
-        if output.dtype == np.float64:
-            return output
-        values = np.arange(len(output)) - output if self.bars_ago else output
-        values = values.astype(np.float64)
-        values[:lookback] = np.nan
-        return values
-
-
-@dataclass(frozen=True, slots=True)
-class AccumulatedKernel:
-    """A running total over a window that starts at the first bar."""
-
-    name: str
-
-    def __call__(self, columns: Columns) -> Outputs:
-        """Return the total since the window's first bar."""
-        return (accumulate(self.name, None, columns)[1],)
 
 
 def bind(name: str, params: Mapping[str, object]) -> Function:
@@ -108,6 +64,7 @@ def bind(name: str, params: Mapping[str, object]) -> Function:
 
     Raises UnknownFunction, or BadParameter where a name, a type or a range is wrong.
     """
+    check_settings()
     known = name.upper()
     if known not in NAMES:
         hint = did_you_mean(name, NAMES)
@@ -137,6 +94,21 @@ def bind(name: str, params: Mapping[str, object]) -> Function:
     )
 
 
+def check_settings() -> None:
+    """Raise BadParameter where a global setting of TA-Lib is not its default.
+
+    Another process, such as a worker's, would not have it, and no identity tells of it.
+    """
+    periods = [name for name in _talib._ta_func_unst_ids if name not in ("NONE", "ALL")]
+    changed = [name for name in periods if _talib._ta_get_unstable_period(name)]
+    if changed or _talib._ta_get_compatibility():
+        what = f"unstable periods ({', '.join(changed)})" if changed else "compatibility"
+        raise BadParameter(
+            f"TA-Lib's global {what} is set, which other processes would not have; set it back to "
+            "0 (talib.set_unstable_period, talib.set_compatibility)"
+        )
+
+
 @cache
 def _inputs(name: str) -> tuple[str, ...]:
     """Prices by their field; a single series is `close` unless the user says otherwise."""
@@ -157,6 +129,8 @@ def _warmup(name: str, params: Mapping[str, Any], lookback: int) -> int:
     if name in WINDOWED and kinds <= _WINDOWED_MA:
         return lookback
     warmup = max(_W_PER_LOOKBACK * lookback, _W_MIN)
+    if name in _BY_CYCLE or MA_TYPES["MAMA"] in kinds:
+        return max(warmup, _W_MAX)
     if name == "PVO" and MA_TYPES["KAMA"] in kinds:
         return max(warmup, _W_MAX)  # volume has no trend: KAMA stays at its slowest
     if name in ("SAR", "SAREXT"):

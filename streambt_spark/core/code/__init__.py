@@ -1,0 +1,1 @@
+"""The code of users' functions: its text, where it comes from, and all that it reaches."""
