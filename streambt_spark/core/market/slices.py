@@ -173,7 +173,8 @@ def _ascent(buffer: Buffer, acts: Rows) -> _Ascent:
     as_it_came = _tried(buffer, acts, place)
     if as_it_came.order != DISORDERED:
         return as_it_came
-    index = _stream_order(acts, place)
+    # Bars before marks is all the order that rows of one place need here, see `ascend`.
+    index = np.lexsort((acts.kind != RowKind.BAR, place))
     return _tried(buffer, acts.take(index), place[index])
 
 
@@ -181,10 +182,6 @@ def _tried(buffer: Buffer, acts: Rows, place: NDArray[np.int64]) -> _Ascent:
     seen, shown = buffer.seen.copy(), buffer.shown.copy()
     kind, code, ts = frozen(acts.kind), frozen(acts.code), frozen(acts.ts)
     return _Ascent(acts, ascend(frozen(place), kind, code, ts, seen, shown), seen, shown)
-
-
-def _stream_order(acts: Rows, place: NDArray[np.int64]) -> NDArray[np.intp]:
-    return np.lexsort((acts.code, acts.kind != RowKind.BAR, acts.until(), place))
 
 
 def _within(buffer: Buffer, acts: Rows, horizon_us: int | None) -> bool:
