@@ -179,6 +179,5 @@ class Cerebro:
 
     def _run_here(self, plan: Plan, data: Bars | Snapshot) -> Result:
         bars = data.bars() if isinstance(data, Snapshot) else data
-        names = [lane.name for lane in plan.lanes]
-        ledger = ledger_table(local.run(plan, bars), names, plan.symbols)
+        ledger = ledger_table(local.run(plan, bars), plan.vocabulary)
         return Result(plan, ledger, self.calendar, {"engine": "local"}, bars)

@@ -119,6 +119,10 @@ class StateError(RunError):
     """Saved state is damaged or of another version."""
 
 
+class LedgerDamaged(DataError):
+    """A ledger lacks events, or holds one twice."""
+
+
 class OutputError(RunError):
     """Results cannot be written."""
 

@@ -7,7 +7,7 @@ micro-batches, or with live rows, and the events are the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from streambt_spark.core.broker.account import open_account
 from streambt_spark.core.broker.kernel import Account
 from streambt_spark.core.indicators.evaluation import Features, evaluate, open_features
 from streambt_spark.core.indicators.graph import BARS, Ref
-from streambt_spark.core.ledger.events import DTYPES, NULL, REASONS, Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REASONS, REGISTRY, Kind
 from streambt_spark.core.market.bars import FAULTS
 from streambt_spark.core.market.slices import (
     Buffer,
@@ -110,38 +111,31 @@ def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
     if not release.read and not end:
         return Events.empty()
     last = int(release.panel.ts[-1]) if len(release.panel.ts) else int(rows.ts.max(initial=0))
-    columns = [_set_aside(kind, group, reason) for kind, group, reason in told if len(group)]
-    columns += [_one(Kind.COUNTS, last, reason, float(n)) for reason, n in counts.items() if n]
+    parts = [_set_aside(kind, group, reason) for kind, group, reason in told if len(group)]
+    parts += [_count(last, reason, count) for reason, count in counts.items() if count]
     if end:
-        columns.append(_one(Kind.END, last, None, float("nan")))
-    events = Events.concat(columns)
-    numbered = {name: getattr(events, name) for name in DTYPES}
-    numbered["seq"] = np.arange(start, start + len(events), dtype=np.int64)
-    return Events(**numbered)
+        parts.append(_blank(1, last, Kind.END))
+    events = np.concatenate(parts)
+    events["seq"] = np.arange(start, start + len(events))
+    return Events(events)
 
 
-def _set_aside(kind: Kind, group: Rows, reason: int | NDArray[np.int8]) -> Events:
-    columns = _blank(len(group))
-    columns["ts"][:] = group.ts
-    columns["symbol"][:] = group.code
-    columns["kind"][:] = kind
-    columns["reason"][:] = reason
-    return Events(**columns)
+def _set_aside(kind: Kind, group: Rows, reason: int | NDArray[np.int8]) -> NDArray[np.void]:
+    events = _blank(len(group), group.ts, kind)
+    events["symbol"] = group.code
+    events["reason"] = reason
+    return events
 
 
-def _one(kind: Kind, ts: int, reason: str | None, quantity: float) -> Events:
-    columns = _blank(1)
-    columns["ts"][:] = ts
-    columns["kind"][:] = kind
-    columns["quantity"][:] = quantity
-    columns["reason"][:] = REASONS.index(reason)
-    return Events(**columns)
+def _count(ts: int, reason: str, count: int) -> NDArray[np.void]:
+    events = _blank(1, ts, Kind.COUNTS)
+    events["reason"] = REASONS.index(reason)
+    events["count"] = count
+    return events
 
 
-def _blank(count: int) -> dict[str, NDArray[Any]]:
-    nulls = {"i": NULL, "f": np.nan}
-    columns = {}
-    for name, dtype in DTYPES.items():
-        null = -1 if name in ("lane", "symbol") else nulls[np.dtype(dtype).kind]
-        columns[name] = np.full(count, 0 if np.dtype(dtype).itemsize == 1 else null, dtype)
-    return columns
+def _blank(count: int, ts: int | NDArray[np.int64], kind: Kind) -> NDArray[np.void]:
+    events = np.repeat(REGISTRY.blank, count)
+    events["ts"] = ts
+    events["kind"] = kind
+    return events

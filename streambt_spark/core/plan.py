@@ -11,6 +11,7 @@ from streambt_spark.core.broker.allocation import BUILT_IN, Allocation, Allocati
 from streambt_spark.core.broker.kernel import Terms
 from streambt_spark.core.identity import digest_of, identity_of
 from streambt_spark.core.indicators.graph import Node, Ref
+from streambt_spark.core.ledger.fields import REGISTRY, Words
 from streambt_spark.errors import BadParameter
 
 
@@ -50,6 +51,11 @@ class Plan:
     def __post_init__(self) -> None:
         for lane in self.lanes:
             lane.terms(self.symbols)
+
+    @property
+    def vocabulary(self) -> dict[str, Words]:
+        """What the codes of the plan's events stand for."""
+        return REGISTRY.vocabulary([lane.name for lane in self.lanes], self.symbols)
 
     @property
     def identity(self) -> str:

@@ -79,8 +79,8 @@ class Result:
         `revised` of the accepted ones were replaced by a later row of the same symbol and time.
         """
         told = self.ledger.filter(pc.equal(self.ledger["kind"], "counts"))
-        sums = told.group_by("reason").aggregate([("quantity", "sum")]).to_pylist()
-        found = {row["reason"]: int(row["quantity_sum"]) for row in sums}
+        sums = told.group_by("reason").aggregate([("count", "sum")]).to_pylist()
+        found = {row["reason"]: int(row["count_sum"]) for row in sums}
         run = Counts(**{each.name: found.get(each.name, 0) for each in fields(Counts)})
         # The run read the source's bars: what it accepted but for those that were replaced.
         passed_on = self.source.accepted - self.source.revised

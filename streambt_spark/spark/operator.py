@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,16 +20,8 @@ from pyspark.sql.streaming.state import GroupStateTimeout
 from pyspark.sql.types import BinaryType, StructField, StructType
 
 from streambt_spark.core.block import open_block, step
-from streambt_spark.core.ledger.events import (
-    COLUMNS,
-    DTYPES,
-    KIND_NAMES,
-    NULL,
-    REASONS,
-    SIDE_NAMES,
-    Events,
-    Kind,
-)
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REGISTRY, Field, Kind
 from streambt_spark.core.market.portions import portions
 from streambt_spark.core.state import decode, encode
 from streambt_spark.spark import schemas
@@ -55,14 +46,16 @@ enough slices of a wide universe to spread the cost of a step."""
 
 _BLOCK = "block"
 _STATE = StructType([StructField("block", BinaryType())])
-_SQL_TYPES = {"b1": "boolean", "i1": "byte", "i4": "int", "i8": "long", "f8": "double"}
+_SQL_TYPES = {"i1": "byte", "i4": "int", "i8": "long", "f8": "double"}
+_TEXT = "text"
 
 
-def _sql_type(dtype: Any) -> str:
-    return _SQL_TYPES[np.dtype(dtype).str[1:]]
+def _coded(field: Field) -> str:
+    """Return a field as the folder gives it: a code, but for texts, which no plan knows."""
+    return f"{field.name} {'string' if field.words == _TEXT else _SQL_TYPES[field.dtype]}"
 
 
-_CODED = ", ".join(f"{name} {_sql_type(dtype)}" for name, dtype in DTYPES.items())
+_CODED = ", ".join(map(_coded, REGISTRY.fields))
 
 
 def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
@@ -117,17 +110,19 @@ def _folder(plan: Plan, parts: Sequence[Plan]) -> Folder:
 
 
 def _without_audit(events: Events) -> Events:
-    kept = events.lane >= 0
-    return Events(**{name: getattr(events, name)[kept] for name in COLUMNS})
+    return events.take(events.lane >= 0)
 
 
 def _renumbered(events: Events, lanes: Sequence[int]) -> Events:
     # The last entry is what an audit event's -1 reads.
-    return replace(events, lane=np.array([*lanes, -1], np.int32)[events.lane])
+    return events.with_column("lane", np.array([*lanes, -1], np.int32)[events.lane])
 
 
 def _frame(events: Events) -> pd.DataFrame:
-    return pd.DataFrame({name: getattr(events, name) for name in COLUMNS}, copy=False)
+    columns = {name: getattr(events, name) for name in REGISTRY.names}
+    texts = np.array([*events.texts, None], object)  # the last one for -1
+    columns[_TEXT] = texts[events.text]
+    return pd.DataFrame(columns, copy=False)
 
 
 def _observations(plan: Plan) -> list[Column]:
@@ -144,25 +139,19 @@ def _observations(plan: Plan) -> list[Column]:
 
 
 def _decoded(events: DataFrame, plan: Plan) -> DataFrame:
-    texts: dict[str, Sequence[str | None]] = {
-        "lane": ("", *(lane.name for lane in plan.lanes)),
-        "kind": KIND_NAMES,
-        "symbol": (None, *plan.symbols),
-        "side": (SIDE_NAMES[-1], SIDE_NAMES[0], SIDE_NAMES[1]),
-        "reason": REASONS,
-    }
-    first = {"lane": -1, "kind": 0, "symbol": -1, "side": -1, "reason": 0}
+    vocabulary = plan.vocabulary
     columns = []
-    for name in COLUMNS:
-        column = F.col(name)
-        if name in texts:
-            words = F.array(*map(F.lit, texts[name]))
-            column = F.get(words, column - first[name])
-        elif name == "ts":
+    for field in REGISTRY.fields:
+        column = F.col(field.name)
+        if field.words and field.words != _TEXT:
+            texts, first = vocabulary[field.words]
+            words = F.array(*(F.lit(text).cast("string") for text in texts))
+            column = F.get(words, column - first)
+        elif field.name == "ts":
             column = F.timestamp_micros(column)
-        elif np.dtype(DTYPES[name]).kind == "i":
-            column = F.nullif(column, F.lit(NULL))
-        else:
+        elif field.is_float:
             column = F.nanvl(column, F.lit(None).cast("double"))
-        columns.append(column.alias(name))
+        elif not field.words:
+            column = F.nullif(column, F.lit(int(field.null)))
+        columns.append(column.alias(field.name))
     return events.select(*columns)

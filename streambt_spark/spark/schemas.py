@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import (
     BinaryType,
-    DataType,
     DoubleType,
     LongType,
     StringType,
@@ -15,8 +13,8 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from streambt_spark.core.ledger.events import COLUMNS, DTYPES
 from streambt_spark.core.market.bars import FIELDS
+from streambt_spark.stores.ledger import LEDGER_SCHEMA
 from streambt_spark.streams.schema import (
     COUNT,
     FIRST,
@@ -28,9 +26,6 @@ from streambt_spark.streams.schema import (
     SYMBOL,
     TS,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 BARS = StructType(
     [
@@ -66,17 +61,5 @@ PACKS = StructType(
 first and last time (UTC µs)."""
 
 
-def _ledger(types: Mapping[str, DataType]) -> StructType:
-    required = {"lane", TS, SEQ, "kind"}
-    return StructType([StructField(n, types[n], nullable=n not in required) for n in COLUMNS])
-
-
-LEDGER = _ledger(
-    {
-        name: DoubleType() if dtype().dtype.kind == "f" else LongType()
-        for name, dtype in DTYPES.items()
-    }
-    | {TS: TimestampType()}
-    | dict.fromkeys(("lane", "kind", SYMBOL, "side", "reason"), StringType())
-)
+LEDGER: StructType = from_arrow_schema(LEDGER_SCHEMA)
 """A run's ledger, one event a row; money is a count of minor units (cents)."""

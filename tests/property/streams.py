@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from streambt_spark.core.block import Block, open_block, step
-from streambt_spark.core.ledger.events import COLUMNS, Events
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REGISTRY
 from streambt_spark.core.market.bars import FIELDS, Bars
 from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
 from streambt_spark.core.plan import Plan
@@ -87,4 +88,4 @@ def bits(events: Events) -> list[bytes]:
     """Return the bits of the lanes' events in canonical order; audit events tell of arrival."""
     order = np.lexsort((events.seq, events.ts, events.lane))
     order = order[events.lane[order] >= 0]
-    return [getattr(events, name)[order].tobytes() for name in COLUMNS]
+    return [getattr(events, name)[order].tobytes() for name in REGISTRY.names]

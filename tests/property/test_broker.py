@@ -14,7 +14,8 @@ from streambt_spark.core import plan as plans
 from streambt_spark.core.broker.account import open_account, step
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.audit import audit
-from streambt_spark.core.ledger.events import COLUMNS, Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REGISTRY, Kind
 from streambt_spark.core.ledger.trades import Fills, match_fills
 from streambt_spark.core.market.slices import Panel
 from streambt_spark.core.plan import Plan
@@ -56,8 +57,10 @@ def ledger_of(case: Case, *cuts: int) -> Events:
 
 def rows_of(events: Events, symbols: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return events as the oracle tells them: without lane and nulls."""
-    table = ledger_table(events, ["lane"], symbols)
-    columns = {name: table[name].to_pylist() for name in COLUMNS if name not in ("lane", "ts")}
+    table = ledger_table(events, REGISTRY.vocabulary(["lane"], symbols))
+    columns = {
+        name: table[name].to_pylist() for name in REGISTRY.names if name not in ("lane", "ts")
+    }
     columns["ts"] = events.ts.tolist()
     rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     return [{name: value for name, value in row.items() if value is not None} for row in rows]
@@ -82,8 +85,7 @@ def test_any_portions_give_the_same_events(case: Case, cuts: list[int]) -> None:
     """Folding in portions, empty ones too, is folding at once."""
     whole = ledger_of(case)
     split = ledger_of(case, *(min(cut, len(case.panel.ts)) for cut in cuts))
-    for name in COLUMNS:
-        assert getattr(whole, name).tobytes() == getattr(split, name).tobytes()
+    assert whole.records.tobytes() == split.records.tobytes()
 
 
 @given(cases(), st.integers(0, 12))

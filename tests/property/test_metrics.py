@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streambt_spark.core.ledger import metrics
-from streambt_spark.core.ledger.events import DTYPES
+from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.metrics import Curve, Metrics
 from streambt_spark.core.ledger.trades import Fills, match_fills
 
@@ -22,7 +22,7 @@ CENTS = st.integers(1, 10**12)
 def measure(equity: list[int], initial: int) -> Metrics:
     """Return the metrics of one slice a day without fills."""
     count = len(equity)
-    fills = Fills(**{name: np.empty(0, DTYPES[name]) for name in Fills.__slots__})
+    fills = Fills.of(Events.empty(), 0)
     return metrics.compute(
         Curve(
             ts=np.arange(count, dtype=np.int64) * DAY,

@@ -11,7 +11,8 @@ from streambt_spark.core.block import open_block, step
 from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import FixedSize
 from streambt_spark.core.indicators.graph import BARS, Ref
-from streambt_spark.core.ledger.events import REASONS, Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import NULL, REASONS, Kind
 from streambt_spark.core.market.bars import FAULTS, Reason
 from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
 from streambt_spark.core.plan import Plan
@@ -25,36 +26,34 @@ PLAN = Plan(NAMES, "1d", (), (PULSE,))
 WHOLE = rows_of_bars(bars_of(np.ones((3, 2), bool), 1))
 
 
-def told(events: Events) -> list[tuple[str, str | None, float]]:
-    """Return the audit events: kind, reason, quantity (0 for none)."""
-    rows = zip(events.kind, events.reason, events.quantity, events.lane, strict=True)
+def told(events: Events) -> list[tuple[str, str | None, int]]:
+    """Return the audit events: kind, reason, count (0 for none)."""
+    rows = zip(events.kind, events.reason, events.count, events.lane, strict=True)
     return [
-        (Kind(k).name, REASONS[r], 0.0 if q != q else float(q))
-        for k, r, q, lane in rows
-        if lane < 0
+        (Kind(k).name, REASONS[r], 0 if n == NULL else int(n)) for k, r, n, lane in rows if lane < 0
     ]
 
 
 def test_every_row_is_told_of() -> None:
     """Accepted rows as a count, each row set aside also by itself, then the end, once."""
     block, events = step(PLAN, open_block(PLAN), WHOLE)
-    assert told(events) == [("COUNTS", "read", 6.0), ("COUNTS", "accepted", 6.0)]
+    assert told(events) == [("COUNTS", "read", 6), ("COUNTS", "accepted", 6)]
     bad = replace(
         WHOLE.take(slice(0, 1)), fault=np.array([FAULTS.index(Reason.NOT_FINITE)], np.int8)
     )
     again = WHOLE.take(slice(4, 6))
     block, events = step(PLAN, block, Rows.concat(bad, again))
     assert told(events) == [
-        ("LATE", "late", 0.0),
-        ("LATE", "late", 0.0),
-        ("REJECTED", "not_finite", 0.0),
-        ("COUNTS", "read", 3.0),
-        ("COUNTS", "late", 2.0),
-        ("COUNTS", "rejected", 1.0),
+        ("LATE", "late", 0),
+        ("LATE", "late", 0),
+        ("REJECTED", "not_finite", 0),
+        ("COUNTS", "read", 3),
+        ("COUNTS", "late", 2),
+        ("COUNTS", "rejected", 1),
     ]
     assert events.seq[events.lane < 0].tolist() == [2, 3, 4, 5, 6, 7]
     block, events = step(PLAN, block, rows_of_mark(Mark.END, 0))
-    assert told(events) == [("END", None, 0.0)]
+    assert told(events) == [("END", None, 0)]
     assert told(step(PLAN, block, rows_of_mark(Mark.END, 0))[1]) == []
 
 
@@ -62,7 +61,7 @@ def test_a_duplicate_is_told_of() -> None:
     """Twice in one call, while the slice is not out."""
     first = WHOLE.take(slice(0, 1))
     _, events = step(PLAN, open_block(PLAN), Rows.concat(first, first))
-    assert told(events)[0] == ("DUPLICATE", "duplicate", 0.0)
+    assert told(events)[0] == ("DUPLICATE", "duplicate", 0)
 
 
 def test_no_rows_are_no_events() -> None:
@@ -84,13 +83,6 @@ def test_a_lane_is_the_same_alone_and_among_others() -> None:
     for number, lane in enumerate(together.lanes):
         alone = local.run(replace(together, lanes=(lane,)), bars)
         mine = events.lane == number
-        shared = Events(
-            **{
-                name: np.where(mine, 0, events.lane)[mine]
-                if name == "lane"
-                else getattr(events, name)[mine]
-                for name in Events.__slots__
-            }
-        )
+        shared = events.take(mine).with_column("lane", 0)
         assert bits(shared)[1:] == bits(alone)[1:]
         assert len(shared) > 30

@@ -9,7 +9,8 @@ from streambt_spark.core import plan as plans
 from streambt_spark.core.broker.account import Broker, open_account, step, terms
 from streambt_spark.core.broker.allocation import AllIn, Allocation, EqualWeight, FixedSize
 from streambt_spark.core.indicators.graph import BARS, Ref
-from streambt_spark.core.ledger.events import Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import Kind
 from streambt_spark.core.market.instruments import Instrument, default_instrument
 from streambt_spark.errors import BadParameter
 from tests.property.accounts import panel_of

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from streambt_spark.core.ledger import metrics
-from streambt_spark.core.ledger.events import DTYPES
+from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.metrics import Curve, Metrics
 from streambt_spark.core.ledger.trades import Fills, match_fills
 
@@ -23,7 +23,7 @@ DAILY = Path(__file__).parents[2].parent / "shared" / "market" / "us_daily.csv.g
 
 def no_fills() -> Fills:
     """Return no fills."""
-    return Fills(**{name: np.empty(0, DTYPES[name]) for name in Fills.__slots__})
+    return Fills.of(Events.empty(), 0)
 
 
 def measure(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streambt_spark.core.ledger.events import DTYPES, Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REGISTRY, Kind
 from streambt_spark.core.ledger.trades import Fills, match_fills
 
 DAY = 86_400_000_000
@@ -95,8 +96,7 @@ def test_symbols_do_not_mix() -> None:
 
 def test_no_fills() -> None:
     """No fills give no trades and no open lots."""
-    empty = {name: np.empty(0, DTYPES[name]) for name in Fills.__slots__}
-    trades, left = match_fills(Fills(**empty))
+    trades, left = match_fills(Fills.of(Events.empty(), 0))
     assert (len(trades), len(left)) == (0, 0)
     assert trades.pnl.dtype == np.int64
 
@@ -104,11 +104,11 @@ def test_no_fills() -> None:
 @pytest.mark.parametrize(("lane", "expected"), [(0, [7.0]), (1, [8.0])])
 def test_fills_of_a_lane(lane: int, expected: list[float]) -> None:
     """Only the fills of the lane are taken from a ledger's events."""
-    columns = {name: np.zeros(3, dtype) for name, dtype in DTYPES.items()}
-    columns["kind"][:] = (Kind.FILL, Kind.FILL, Kind.ORDER)
-    columns["lane"][:] = (0, 1, 0)
-    columns["quantity"][:] = (7.0, 8.0, 9.0)
-    assert Fills.of(Events(**columns), lane).quantity.tolist() == expected
+    records = np.repeat(REGISTRY.blank, 3)
+    records["kind"] = (Kind.FILL, Kind.FILL, Kind.ORDER)
+    records["lane"] = (0, 1, 0)
+    records["quantity"] = (7.0, 8.0, 9.0)
+    assert Fills.of(Events(records), lane).quantity.tolist() == expected
 
 
 def test_traded_value_excludes_commission() -> None:

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,7 +51,6 @@ from streambt_spark.core.broker.kernel import (
     WORKING,
     Account,
     Market,
-    Tape,
     Terms,
     fold,
     log,
@@ -60,7 +59,8 @@ from streambt_spark.core.broker.kernel import (
 )
 from streambt_spark.core.broker.money import grid, minor_units, whole_lots
 from streambt_spark.core.broker.slippage import Slippage
-from streambt_spark.core.ledger.events import DTYPES, Events
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import EVENT
 from streambt_spark.core.market.instruments import Instrument, default_instrument
 from streambt_spark.core.market.slices import Panel
 from streambt_spark.errors import BadParameter
@@ -214,13 +214,13 @@ def step(
     while t < total:
         account = _with_room(account, symbols)
         room = min(total - t, 4096) * 2 + 4 * symbols + len(account.order_id) + 8
-        tape = _blank_tape(room)
+        tape = np.empty(room, EVENT)
         if function is None:
             t, used = fold(market, strength, t, settings, account, tape)
         else:
             used = _run_function(market, panel, strength, t, settings, account, tape, function)
             t += 1
-        parts.append(_events(tape, used, lane))
+        parts.append(Events(tape[:used].copy()).with_column("lane", lane))
     return account, Events.concat(parts)
 
 
@@ -237,15 +237,6 @@ def _with_room(account: Account, symbols: int) -> Account:
     return account._replace(**grown)
 
 
-def _blank_tape(room: int) -> Tape:
-    return Tape(**{name: np.empty(room, DTYPES[name]) for name in Tape._fields})
-
-
-def _events(tape: Tape, used: int, lane: int) -> Events:
-    columns = {name: getattr(tape, name)[:used].copy() for name in Tape._fields}
-    return Events(lane=np.full(used, lane, np.int32), **columns)
-
-
 def _run_function(
     market: Market,
     panel: Panel,
@@ -253,7 +244,7 @@ def _run_function(
     t: int,
     settings: Terms,
     account: Account,
-    tape: Tape,
+    tape: Any,
     function: AllocationFunction,
 ) -> int:
     """Fold one slice with a user's allocation function; return the number of events.
@@ -269,7 +260,7 @@ def _run_function(
     try:
         targets = function(
             {names[s]: float(strength[t, s]) for s in asking.tolist()},
-            _portfolio(int(market.ts[t]), names, settings, account, int(tape.equity[n - 1])),
+            _portfolio(int(market.ts[t]), names, settings, account, int(tape["equity"][n - 1])),
             {
                 names[s]: Bar(*(float(getattr(panel, f)[t, s]) for f in Bar.__slots__))
                 for s in np.flatnonzero(market.present[t]).tolist()

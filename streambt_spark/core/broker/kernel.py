@@ -6,7 +6,7 @@ passes scalars where it can.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -15,7 +15,7 @@ from streambt_spark.core.broker.allocation import Sizing
 from streambt_spark.core.broker.commission import charge
 from streambt_spark.core.broker.money import round_minor, whole_lots
 from streambt_spark.core.broker.slippage import slip
-from streambt_spark.core.ledger.events import NULL, REASONS, Kind
+from streambt_spark.core.ledger.fields import REASONS, REGISTRY, Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,7 @@ _INITIAL, _NO_CASH, _NO_SHORT, _NO_COLLATERAL, RAISED = (
         "allocation_raised",
     )
 )
-_NULL = NULL
+_BLANK = REGISTRY.blank
 _NAN = float("nan")
 _FIXED, _ENTRY_PERCENT, _ALL_IN = (
     int(s) for s in (Sizing.FIXED, Sizing.ENTRY_PERCENT, Sizing.ALL_IN)
@@ -84,26 +84,6 @@ class Market(NamedTuple):
     close: NDArray[np.float64]
 
 
-class Tape(NamedTuple):
-    """Room for events; one array for each column of the ledger but the lane."""
-
-    ts: NDArray[np.int64]
-    seq: NDArray[np.int64]
-    kind: NDArray[np.int8]
-    symbol: NDArray[np.int32]
-    side: NDArray[np.int8]
-    order_id: NDArray[np.int64]
-    quantity: NDArray[np.float64]
-    price: NDArray[np.float64]
-    commission: NDArray[np.int64]
-    amount: NDArray[np.int64]
-    cash: NDArray[np.int64]
-    position: NDArray[np.float64]
-    equity: NDArray[np.int64]
-    exposure: NDArray[np.int64]
-    reason: NDArray[np.int8]
-
-
 @njit(cache=True)
 def fold(
     market: Market,
@@ -111,7 +91,7 @@ def fold(
     start: int,
     settings: Terms,
     account: Account,
-    tape: Tape,
+    tape: Any,
 ) -> tuple[int, int]:
     """Fold slices from `start` while the tape and the order book have room.
 
@@ -122,7 +102,7 @@ def fold(
     t = start
     while t < total:
         working = account.registers[WORKING]
-        if n + working + symbols + 3 > len(tape.ts) or working + symbols > len(account.order_id):
+        if n + working + symbols + 3 > len(tape) or working + symbols > len(account.order_id):
             break
         n = open_slice(market, t, settings, account, tape, n)
         equity = tape.equity[n - 1] / settings.minor
@@ -192,7 +172,7 @@ def place(
     target: int,
     settings: Terms,
     account: Account,
-    tape: Tape,
+    tape: Any,
     n: int,
 ) -> int:
     """Order what is missing to the target; return the number of events."""
@@ -218,9 +198,7 @@ def place(
 
 
 @njit(cache=True)
-def open_slice(
-    market: Market, t: int, settings: Terms, account: Account, tape: Tape, n: int
-) -> int:
+def open_slice(market: Market, t: int, settings: Terms, account: Account, tape: Any, n: int) -> int:
     """Match working orders at slice t, mark the positions and record the equity."""
     registers = account.registers
     if registers[STARTED] == 0:
@@ -262,7 +240,13 @@ def open_slice(
 
 @njit(cache=True)
 def _match(
-    market: Market, t: int, i: int, settings: Terms, account: Account, tape: Tape, n: int
+    market: Market,
+    t: int,
+    i: int,
+    settings: Terms,
+    account: Account,
+    tape: Any,
+    n: int,
 ) -> int:
     """Fill or reject working order i at slice t; its lots become 0 and _compact drops it."""
     s = account.order_symbol[i]
@@ -364,23 +348,24 @@ def _compact(account: Account) -> None:
 
 @njit(cache=True)
 def log(
-    tape: Tape, n: int, ts: int, account: Account, kind: int, symbol: int, side: int, reason: int
+    tape: Any,
+    n: int,
+    ts: int,
+    account: Account,
+    kind: int,
+    symbol: int,
+    side: int,
+    reason: int,
 ) -> int:
     """Write an event with null fields; return the new number of events."""
-    tape.ts[n] = ts
-    tape.seq[n] = account.registers[SEQ]
+    tape[n] = _BLANK[0]
+    event = tape[n]
+    event.lane = 0
+    event.ts = ts
+    event.seq = account.registers[SEQ]
     account.registers[SEQ] += 1
-    tape.kind[n] = kind
-    tape.symbol[n] = symbol
-    tape.side[n] = side
-    tape.order_id[n] = _NULL
-    tape.quantity[n] = _NAN
-    tape.price[n] = _NAN
-    tape.commission[n] = _NULL
-    tape.amount[n] = _NULL
-    tape.cash[n] = _NULL
-    tape.position[n] = _NAN
-    tape.equity[n] = _NULL
-    tape.exposure[n] = _NULL
-    tape.reason[n] = reason
+    event.kind = kind
+    event.symbol = symbol
+    event.side = side
+    event.reason = reason
     return n + 1

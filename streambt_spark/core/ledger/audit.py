@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from streambt_spark.core.broker.slippage import Slippage
-from streambt_spark.core.ledger.events import DTYPES, NULL, REASONS, Kind
+from streambt_spark.core.ledger.fields import NULL, REASONS, REGISTRY, Kind
 from streambt_spark.core.market.bars import FIELDS
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def audit(plan: Plan, events: Events, bars: Bars) -> list[str]:
         (ts, code[symbol]): tuple(row)
         for ts, symbol, *row in zip(*(column.tolist() for column in columns), strict=True)
     }
-    rows = list(zip(*(getattr(events, name).tolist() for name in DTYPES), strict=True))
+    names = REGISTRY.names
     found = []
     for number, lane in enumerate(plan.lanes):
         books = _Books(lane, plan.symbols, prices)
-        for row in rows:
-            if row[0] == number:
-                books.read(dict(zip(DTYPES, row, strict=True)))
+        mine = events.take(events.lane == number)
+        for row in zip(*(getattr(mine, name).tolist() for name in names), strict=True):
+            books.read(dict(zip(names, row, strict=True)))
         found += books.violations
     return found
 

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from streambt_spark.core.broker.money import round_minor
-from streambt_spark.core.ledger.events import Kind
+from streambt_spark.core.ledger.fields import Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
