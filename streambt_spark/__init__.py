@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streambt_spark.cerebro import Cerebro, Universe
-    from streambt_spark.core.broker.account import Broker
+    from streambt_spark.core.broker.settings import Broker
     from streambt_spark.core.indicators.library import indicator
     from streambt_spark.core.market.instruments import Instrument
     from streambt_spark.engines.result import Result
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Broker", "Cerebro", "Instrument", "Result", "Universe", "indicator"]
 
 _HOMES = {
-    "Broker": "core.broker.account",
+    "Broker": "core.broker.settings",
     "Cerebro": "cerebro",
     "Instrument": "core.market.instruments",
     "Result": "engines.result",

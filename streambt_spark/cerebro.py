@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streambt_spark.calendars import Calendar
 from streambt_spark.core import plan as plans
-from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import Allocation
+from streambt_spark.core.broker.recording import Recorded
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.indicators.graph import DATA, Graph, Handle, Input, compile_graph
 from streambt_spark.core.indicators.library import check_causal, check_memory, resolve
 from streambt_spark.core.market.bars import Bars, interval_us, symbol_names
@@ -108,20 +109,37 @@ class Cerebro:
         return self._graph.add(function, columns, name)
 
     def add_strat(
-        self, pulse: Handle, allocation: Allocation, *, broker: Broker | None = None
+        self,
+        pulse: Handle,
+        allocation: Allocation,
+        *,
+        broker: Broker | None = None,
+        label: Mapping[str, object] | None = None,
+        record: Recorded = "full",
     ) -> str:
         """Add a strategy and return its id: a lane of the ledger.
 
         A pulse above 0 asks for the allocation's long target, below 0 for flat (short where the
-        broker allows it), 0 or null keeps what is. Adding the same again gives the same id and one
-        lane. Raises GraphError where the pulse cannot be computed.
+        broker allows it), 0 or null keeps what is. `label` is what results call it by, such as its
+        parameters; `record` is how much of it the ledger holds: "full", "equity" (fills and the
+        equity at session ends) or "metrics" (its figures alone). Adding the same again gives the
+        same id and one lane. Raises GraphError where the pulse cannot be computed, or where the
+        same strategy was added with another label or record.
         """
         if not isinstance(pulse, Handle):
             raise BadParameter(
                 f"a pulse is the handle of an indicator, found {type(pulse).__name__}"
             )
-        lane = plans.lane(self._graph.ref(pulse), allocation, broker or self.broker)
-        self._lanes[lane.name] = lane
+        lane = plans.lane(
+            self._graph.ref(pulse), allocation, broker or self.broker, label=label, record=record
+        )
+        known = self._lanes.setdefault(lane.name, lane)
+        if (known.label, known.record) != (lane.label, lane.record):
+            raise BadParameter(
+                f"the same strategy was added as {dict(known.label)} with record={known.record!r}, "
+                f"and now as {dict(lane.label)} with record={lane.record!r}; what differs is in "
+                "neither its pulse, its allocation nor its broker"
+            )
         return lane.name
 
     def plan(self) -> Plan:

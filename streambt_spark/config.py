@@ -138,7 +138,7 @@ class DataConfig(Section):
 class InstrumentConfig(Section):
     """How one symbol trades."""
 
-    tick: PositiveFloat = 0.01
+    tick: PositiveFloat | None = None
     """The step of prices."""
     lot: PositiveFloat = 1.0
     """The step of quantities."""

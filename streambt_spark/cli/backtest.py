@@ -14,7 +14,7 @@ from streambt_spark.cli.folder import Folder, versions
 from streambt_spark.cli.inputs import Input, read_input, require
 from streambt_spark.cli.output import console, metrics_table, remark
 from streambt_spark.cli.progress import progress_sinks
-from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.identity import digest_of
 from streambt_spark.core.market.instruments import Instrument
 from streambt_spark.errors import ExtraMissing

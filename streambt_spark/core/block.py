@@ -1,7 +1,8 @@
 """A lane block: lanes that share one universe, folded together over one stream of rows.
 
-`step` is the whole engine: rows in, events out. Every engine calls it, with all rows at once, with
-micro-batches, or with live rows, and the events are the same.
+`step` is the whole engine: rows in, events out. It composes three folds, each with a state of its
+own: rows are aligned to slices, slices give features, and features are traded on. Every engine
+calls it, with all rows at once, with micro-batches, or with live rows, and the events are the same.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.broker import account as broker
-from streambt_spark.core.broker.account import open_account
-from streambt_spark.core.broker.kernel import Account
+from streambt_spark.core.broker.trade import Books, Run, close_books, open_books, trade
 from streambt_spark.core.indicators.evaluation import Features, evaluate, open_features
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.events import Events
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streambt_spark.core.plan import Plan
+    from streambt_spark.core.plan import Program
 
 
 _FAULT_REASONS = np.array([REASONS.index(fault) for fault in FAULTS], np.int8)
@@ -46,53 +45,51 @@ class Block:
 
     buffer: Buffer
     features: Features
-    accounts: tuple[Account, ...]
+    books: Books
     audited: int
 
 
-def open_block(plan: Plan) -> Block:
+def open_block(program: Program) -> Block:
     """Return the block before its first row."""
-    count = len(plan.symbols)
-    accounts = tuple(open_account(count) for _ in plan.lanes)
-    return Block(open_buffer(count), open_features(count), accounts, 0)
+    symbols = len(program.plan.symbols)
+    books = open_books(len(program.lanes), symbols)
+    return Block(open_buffer(symbols), open_features(symbols), books, 0)
 
 
-def step(plan: Plan, block: Block, rows: Rows) -> tuple[Block, Events]:
+def step(program: Program, block: Block, rows: Rows, *, run: Run = map) -> tuple[Block, Events]:
     """Take in rows, process the slices that are now complete, and return the events.
 
-    The events are the lanes' in order, then the audit events: counts of the rows read, accepted and
-    set aside, one row for each that was set aside, and `end` once every symbol has ended.
+    The events are the lanes', each one's in order, then the audit events: counts of the rows read,
+    accepted and set aside, one row for each that was set aside, and `end` once every symbol has
+    ended. `run` may be the map of a pool of threads, which then share the lanes.
     """
-    ended = has_ended(block.buffer)
-    buffer, release = advance(block.buffer, rows, plan.symbols)
-    features, accounts, parts = block.features, block.accounts, []
-    if len(release.panel.ts):
-        features, values = evaluate(plan.nodes, features, release.panel)
-        folded = [
-            broker.step(
-                lane.terms(plan.symbols),
-                account,
-                release.panel,
-                _pulse(values, lane.pulse, release.panel),
-                lane=number,
-                function=lane.function(),
-            )
-            for number, (lane, account) in enumerate(zip(plan.lanes, accounts, strict=True))
-        ]
-        accounts = tuple(account for account, _ in folded)
-        parts = [events for _, events in folded]
-    audit = _audit(rows, release, block.audited, end=has_ended(buffer) and not ended)
-    after = Block(buffer, features, accounts, block.audited + len(audit))
+    buffer, release = advance(block.buffer, rows, program.plan.symbols)
+    ended = has_ended(buffer) and not has_ended(block.buffer)
+    features, books, parts = block.features, block.books, list[Events]()
+    panel = release.panel
+    if len(panel.ts):
+        features, values = evaluate(program.plan.nodes, features, panel)
+        sessions, pulses = program.sessions(panel.ts), _pulses(program, values, panel)
+        books, parts = trade(program.lanes, books, panel, sessions, pulses, run=run)
+    if ended:
+        books, last = close_books(program.lanes, books)
+        parts = [*parts, *last]
+    audit = _audit(rows, release, block.audited, end=ended)
+    after = Block(buffer, features, books, block.audited + len(audit))
     return after, Events.concat([*parts, audit])
 
 
-def _pulse(
-    values: Mapping[Ref, NDArray[np.float64]], ref: Ref, panel: Panel
-) -> NDArray[np.float64]:
-    """Return a lane's pulse by slice, float64[T, S]."""
-    if ref.node == BARS:
-        return panel.column(ref.output)
-    return np.ascontiguousarray(values[ref].T)
+def _pulses(
+    program: Program, values: Mapping[Ref, NDArray[np.float64]], panel: Panel
+) -> list[NDArray[np.float64]]:
+    """Return each lane's pulse by slice, float64[T, S]; lanes of one pulse share it."""
+    by_slice: dict[Ref, NDArray[np.float64]] = {}
+    for lane in program.plan.lanes:
+        ref = lane.pulse
+        if ref not in by_slice:
+            column = panel.column(ref.output) if ref.node == BARS else values[ref].T
+            by_slice[ref] = np.ascontiguousarray(column)
+    return [by_slice[lane.pulse] for lane in program.plan.lanes]
 
 
 def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:

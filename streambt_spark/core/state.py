@@ -1,7 +1,8 @@
 """The state codec: a block as versioned bytes with a checksum, and back.
 
-Layout: magic 'SBT', version (1 byte), CRC-32 of the rest (4 bytes, big endian), msgpack. Nothing in
-it is executable: arrays are (dtype, shape, bytes) with a fixed set of dtypes.
+Layout: magic 'SBT', version (1 byte), CRC-32 of the rest (4 bytes, big endian), msgpack. It frames
+the states of the three folds, each of which is plain values and arrays by name. Nothing in it is
+executable: an array is its dtype, one of a fixed set, its shape and its bytes.
 """
 
 from __future__ import annotations
@@ -14,82 +15,93 @@ import msgpack
 import numpy as np
 
 from streambt_spark.core.block import Block
-from streambt_spark.core.broker.kernel import Account
+from streambt_spark.core.broker.trade import decode_books, encode_books
 from streambt_spark.core.indicators.evaluation import Features
 from streambt_spark.core.indicators.graph import Ref
 from streambt_spark.core.market.slices import Buffer, Rows
 from streambt_spark.errors import StateError
 
 if TYPE_CHECKING:
-    from streambt_spark.core.plan import Plan
+    from streambt_spark.core.plan import Program
 
-VERSION = 1
+VERSION = 2
 _HEADER = struct.Struct(">3sBI")
 _MAGIC = b"SBT"
+_ARRAY = 1
+"""The code of msgpack's extension for arrays."""
+
 _DTYPES = frozenset({"<i8", "<i4", "|i1", "<f8", "|b1"})
 
 
-def encode(block: Block, plan: Plan) -> bytes:
-    """Return the block as bytes that only `plan` can decode."""
-    features = block.features
+def encode(block: Block, program: Program) -> bytes:
+    """Return the block as bytes that only the program of the same plan can decode."""
     body = {
-        "plan": plan.identity,
+        "plan": program.identity,
         "audited": block.audited,
-        "seen": _pack(block.buffer.seen),
-        "released": block.buffer.released,
-        "pending": [_pack(getattr(block.buffer.pending, name)) for name in Rows.__slots__],
-        "count": _pack(features.count),
-        "slices": features.slices,
-        "history": [
-            [ref.node, ref.output, [_pack(column) for column in columns]]
-            for ref, columns in features.history.items()
-        ],
-        "panels": [[r.node, r.output, _pack(panel)] for r, panel in features.panels.items()],
-        "carry": [
-            [node, [None if c is None else _pack(c) for c in carries]]
-            for node, carries in features.carry.items()
-        ],
-        "accounts": [[_pack(column) for column in account] for account in block.accounts],
+        "align": _encode_buffer(block.buffer),
+        "compute": _encode_features(block.features),
+        "trade": encode_books(block.books),
     }
-    payload: bytes = msgpack.packb(body)
+    payload: bytes = msgpack.packb(body, default=_pack)
     return _HEADER.pack(_MAGIC, VERSION, zlib.crc32(payload)) + payload
 
 
-def decode(data: bytes, plan: Plan) -> Block:
+def decode(data: bytes, program: Program) -> Block:
     """Return the block that `encode` wrote.
 
     Raises StateError where the bytes are damaged, of another version, or of another plan.
     """
     body = _checked(data)
-    if body["plan"] != plan.identity:
+    if body["plan"] != program.identity:
         raise StateError(
-            f"the saved state belongs to plan {body['plan']}, this run's plan is {plan.identity}; "
-            f"use the strategy and settings it was started with, or a new folder"
+            f"the saved state belongs to plan {body['plan']}, this run's plan is "
+            f"{program.identity}; use the strategy and settings it was started with, or a new "
+            "folder"
         )
     try:
         return Block(
-            buffer=Buffer(
-                _unpack(body["seen"]),
-                body["released"],
-                Rows(*(_unpack(column) for column in body["pending"])),
-            ),
-            features=Features(
-                _unpack(body["count"]),
-                body["slices"],
-                {Ref(n, o): tuple(_unpack(c) for c in cs) for n, o, cs in body["history"]},
-                {Ref(n, o): _unpack(panel) for n, o, panel in body["panels"]},
-                {
-                    node: tuple(None if c is None else _unpack(c) for c in carries)
-                    for node, carries in body["carry"]
-                },
-            ),
-            accounts=tuple(
-                Account._make(_unpack(column) for column in columns) for columns in body["accounts"]
-            ),
+            buffer=_decode_buffer(body["align"]),
+            features=_decode_features(body["compute"]),
+            books=decode_books(body["trade"], len(program.lanes), len(program.plan.symbols)),
             audited=body["audited"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"the saved state is damaged: {type(error).__name__}") from error
+
+
+def _encode_buffer(buffer: Buffer) -> dict[str, Any]:
+    return {
+        "seen": buffer.seen,
+        "released": buffer.released,
+        "pending": [getattr(buffer.pending, name) for name in Rows.__slots__],
+    }
+
+
+def _decode_buffer(body: dict[str, Any]) -> Buffer:
+    return Buffer(_array(body["seen"]), body["released"], Rows(*map(_array, body["pending"])))
+
+
+def _encode_features(features: Features) -> dict[str, Any]:
+    return {
+        "count": features.count,
+        "slices": features.slices,
+        "history": [[r.node, r.output, list(c)] for r, c in features.history.items()],
+        "panels": [[r.node, r.output, panel] for r, panel in features.panels.items()],
+        "carry": [[node, list(carries)] for node, carries in features.carry.items()],
+    }
+
+
+def _decode_features(body: dict[str, Any]) -> Features:
+    return Features(
+        _array(body["count"]),
+        body["slices"],
+        {Ref(n, o): tuple(map(_array, columns)) for n, o, columns in body["history"]},
+        {Ref(n, o): _array(panel) for n, o, panel in body["panels"]},
+        {
+            node: tuple(None if c is None else _array(c) for c in carries)
+            for node, carries in body["carry"]
+        },
+    )
 
 
 def _checked(data: bytes) -> dict[str, Any]:
@@ -107,20 +119,33 @@ def _checked(data: bytes) -> dict[str, Any]:
     if zlib.crc32(payload) != checksum:
         raise StateError("the saved state is damaged: its checksum does not match")
     try:
-        body = msgpack.unpackb(payload)
-    except (ValueError, msgpack.UnpackException) as error:
+        body = msgpack.unpackb(payload, ext_hook=_unpack)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise StateError("the saved state is damaged: it cannot be unpacked") from error
     if not isinstance(body, dict) or "plan" not in body:
         raise StateError("the saved state is damaged: it holds no block")
     return body
 
 
-def _pack(array: np.ndarray[Any, Any]) -> list[Any]:
-    return [array.dtype.str, list(array.shape), np.ascontiguousarray(array).tobytes()]
+def _pack(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        packed = [value.dtype.str, list(value.shape), np.ascontiguousarray(value).tobytes()]
+        return msgpack.ExtType(_ARRAY, msgpack.packb(packed))
+    if isinstance(value, np.integer):
+        return int(value)
+    raise TypeError(f"a state holds no {type(value).__name__}")
 
 
-def _unpack(packed: list[Any]) -> np.ndarray[Any, Any]:
-    dtype, shape, data = packed
+def _unpack(code: int, data: bytes) -> np.ndarray[Any, Any]:
+    if code != _ARRAY:
+        raise ValueError(f"an extension {code}")
+    dtype, shape, content = msgpack.unpackb(data)
     if dtype not in _DTYPES:
-        raise StateError(f"the saved state is damaged: it holds an array of {dtype!r}")
-    return np.frombuffer(data, dtype).reshape(shape).copy()
+        raise ValueError(f"an array of {dtype!r}")
+    return np.frombuffer(content, dtype).reshape(shape).copy()
+
+
+def _array(value: object) -> np.ndarray[Any, Any]:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"a {type(value).__name__} in place of an array")
+    return value

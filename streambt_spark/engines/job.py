@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark import cloudpickle
 from pyspark.errors import StreamingQueryException
 
-from streambt_spark.core.broker.account import compile_kernels
+from streambt_spark.core.broker.trade import compile_kernels
 from streambt_spark.core.identity import digest_of
 from streambt_spark.core.plan import blocks_of
 from streambt_spark.errors import OutputError, RunError

@@ -111,27 +111,32 @@ class Result:
 
     @cached_property
     def orders(self) -> pd.DataFrame:
-        """One row for each order: open, filled or rejected, and what became of it.
+        """One row for each order: open, filled, partial or rejected, and what became of it.
 
         Where the cash does not cover an order at the open, it is rejected; one of AllIn fills for
-        what the cash does cover, its `filled_quantity`.
+        what the cash does cover, its `filled_quantity`. An order that turns a position over is
+        partial where its exit filled and its entry was rejected.
         """
         keys = ["lane", "order_id"]
-        placed = self._frame("order").drop(columns=["reason", "commission"])
-        ends = self._frame("fill", "reject")
-        filled = ends["kind"] == "fill"
-        ends["status"] = np.where(filled, "filled", "rejected")
-        ends["filled_ts"] = ends["ts"].where(filled)
-        ends["filled_quantity"] = ends["quantity"].where(filled)
-        ends["fill_price"] = ends["price"].where(filled)
-        known = pd.MultiIndex.from_frame(placed[keys])
-        refused = ends[~pd.MultiIndex.from_frame(ends[keys]).isin(known)]
-        told = ("status", "reason", "filled_ts", "filled_quantity", "fill_price", "commission")
-        outcome = ends[[*keys, *told]]
-        merged = placed.merge(outcome, on=keys, how="left")
-        merged["status"] = merged["status"].fillna("open")
-        both = pd.concat([merged, refused]) if len(refused) else merged
-        return both.sort_values(keys, ignore_index=True)[list(FRAMES["orders"])]
+        placed = self._frame("order")
+        rejects = self._frame("reject")
+        refused = rejects[~_keys(rejects).isin(_keys(placed))]
+        filled = self._frame("fill").groupby(keys, as_index=False)
+        fills = filled.agg(
+            filled_ts=("ts", "last"),
+            filled_quantity=("quantity", "sum"),
+            fill_price=("price", "last"),
+            commission=("commission", "sum"),
+        )
+        both = pd.concat([placed, refused]) if len(refused) else placed
+        merged = both.drop(columns=["reason", "commission"], errors="ignore")
+        merged = merged.merge(fills, on=keys, how="left")
+        merged = merged.merge(rejects[[*keys, "reason"]], on=keys, how="left")
+        some, rest = merged["filled_ts"].notna(), merged["reason"].notna()
+        merged["status"] = np.select(
+            [some & rest, some, rest], ["partial", "filled", "rejected"], "open"
+        )
+        return merged.sort_values(keys, ignore_index=True)[list(FRAMES["orders"])]
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -187,6 +192,10 @@ class Result:
             frame[name] = frame[name].astype(float) / scale.astype(float)
         frame["order_id"] = frame["order_id"].astype("Int64")
         return frame
+
+
+def _keys(orders: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(orders[["lane", "order_id"]])
 
 
 def _curve(events: pa.Table) -> Curve:

@@ -6,7 +6,7 @@ forked from here they start with all of it, and share its memory.
 
 from pyspark.daemon import manager
 
-from streambt_spark.core.broker.account import compile_kernels
+from streambt_spark.core.broker.trade import compile_kernels
 from streambt_spark.spark import operator, replay  # noqa: F401 - what the workers run
 
 if __name__ == "__main__":

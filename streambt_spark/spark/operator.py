@@ -10,11 +10,12 @@ The key is the lane block: the lanes of one block share the bars, which reach it
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
 from pyspark.sql.streaming.state import GroupStateTimeout
 from pyspark.sql.types import BinaryType, StructField, StructType
@@ -23,6 +24,7 @@ from streambt_spark.core.block import open_block, step
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import REGISTRY, Field, Kind
 from streambt_spark.core.market.portions import portions
+from streambt_spark.core.plan import Plan, Program, compile_plan
 from streambt_spark.core.state import decode, encode
 from streambt_spark.spark import schemas
 from streambt_spark.spark.memory import release_unused
@@ -31,8 +33,6 @@ from streambt_spark.streams.packing import packer, parts_of
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.streaming.state import GroupState
-
-    from streambt_spark.core.plan import Plan
 
 # Spark joins our frames with empty ones of its own; pandas says of it what users cannot change.
 warnings.filterwarnings("ignore", "The behavior of DataFrame concatenation", FutureWarning)
@@ -88,22 +88,29 @@ Folder = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], "GroupState"], Itera
 def _folder(plan: Plan, parts: Sequence[Plan]) -> Folder:
     """Return the function that Spark calls once for each block and batch."""
     numbers = {lane.name: number for number, lane in enumerate(plan.lanes)}
+    programs: dict[int, Program] = {}
+
+    def program_of(block: int) -> Program:
+        # Made once in each worker, and not sent to it.
+        if block not in programs:
+            programs[block] = compile_plan(parts[block])
+        return programs[block]
 
     def fold(
         key: tuple[Any, ...], frames: Iterator[pd.DataFrame], state: GroupState
     ) -> Iterator[pd.DataFrame]:
-        part = parts[int(key[0])]
-        lanes = [numbers[lane.name] for lane in part.lanes]
-        block = decode(bytes(state.get[0]), part) if state.exists else open_block(part)
+        program = program_of(int(key[0]))
+        codes = _codes_of(program.plan, plan, numbers)
+        block = decode(bytes(state.get[0]), program) if state.exists else open_block(program)
         packs = (pack for frame in frames for pack in parts_of(frame))
         size = max(ROWS_AT_ONCE, SLICES_AT_ONCE * len(plan.symbols))
         for rows in portions(packs, size):
-            block, events = step(part, block, rows)
+            block, events = step(program, block, rows)
             if key[0]:
                 # Every block reads the same rows; the first one tells what became of them.
                 events = _without_audit(events)
-            yield _frame(_renumbered(events, lanes))
-        state.update((encode(block, part),))
+            yield _frame(_renumbered(events, *codes))
+        state.update((encode(block, program),))
         release_unused()
 
     return fold
@@ -113,9 +120,21 @@ def _without_audit(events: Events) -> Events:
     return events.take(events.lane >= 0)
 
 
-def _renumbered(events: Events, lanes: Sequence[int]) -> Events:
-    # The last entry is what an audit event's -1 reads.
-    return events.with_column("lane", np.array([*lanes, -1], np.int32)[events.lane])
+Codes = NDArray[np.int32]
+
+
+def _codes_of(part: Plan, plan: Plan, numbers: Mapping[str, int]) -> tuple[Codes, Codes]:
+    """Return the plan's codes of a part's lanes and currencies; the last entry is for -1."""
+    lanes = [numbers[lane.name] for lane in part.lanes]
+    currencies = [plan.currencies.index(currency) for currency in part.currencies]
+    return np.array([*lanes, -1], np.int32), np.array([*currencies, -1], np.int32)
+
+
+def _renumbered(events: Events, lanes: Codes, currencies: Codes) -> Events:
+    records = events.records.copy()
+    records["lane"] = lanes[events.lane]
+    records["currency"] = currencies[events.currency]
+    return Events(records, events.texts)
 
 
 def _frame(events: Events) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import REGISTRY
 from streambt_spark.core.market.bars import FIELDS, Bars
 from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
-from streambt_spark.core.plan import Plan
+from streambt_spark.core.plan import Plan, compile_plan
 
 DAY = 86_400_000_000
 
@@ -77,9 +77,10 @@ def deliveries(draw: st.DrawFn, bars: Bars) -> list[Rows]:
 
 def feed(plan: Plan, portions: Sequence[Rows], block: Block | None = None) -> tuple[Block, Events]:
     """Return the block after all portions, and the events of the lanes."""
-    block, events = block or open_block(plan), []
+    program, events = compile_plan(plan), list[Events]()
+    block = block or open_block(program)
     for rows in portions:
-        block, new = step(plan, block, rows)
+        block, new = step(program, block, rows)
         events.append(new)
     return block, Events.concat(events)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from streambt_spark.core import plan as plans
-from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import FixedSize
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
 from streambt_spark.core.indicators.library import resolve
 from streambt_spark.core.ledger.audit import audit

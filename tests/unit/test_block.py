@@ -8,14 +8,14 @@ import numpy as np
 
 from streambt_spark.core import plan as plans
 from streambt_spark.core.block import open_block, step
-from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import FixedSize
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import NULL, REASONS, Kind
 from streambt_spark.core.market.bars import FAULTS, Reason
 from streambt_spark.core.market.slices import Mark, Rows, rows_of_bars, rows_of_mark
-from streambt_spark.core.plan import Plan
+from streambt_spark.core.plan import Plan, compile_plan
 from streambt_spark.engines import local
 from tests.property.streams import bars_of, bits
 from tests.property.test_state import plan_of
@@ -23,6 +23,7 @@ from tests.property.test_state import plan_of
 NAMES = ("A", "B")
 PULSE = plans.lane(Ref(BARS, "close"), FixedSize(1), Broker(cash=1_000))
 PLAN = Plan(NAMES, "1d", (), (PULSE,))
+PROGRAM = compile_plan(PLAN)
 WHOLE = rows_of_bars(bars_of(np.ones((3, 2), bool), 1))
 
 
@@ -36,13 +37,13 @@ def told(events: Events) -> list[tuple[str, str | None, int]]:
 
 def test_every_row_is_told_of() -> None:
     """Accepted rows as a count, each row set aside also by itself, then the end, once."""
-    block, events = step(PLAN, open_block(PLAN), WHOLE)
+    block, events = step(PROGRAM, open_block(PROGRAM), WHOLE)
     assert told(events) == [("COUNTS", "read", 6), ("COUNTS", "accepted", 6)]
     bad = replace(
         WHOLE.take(slice(0, 1)), fault=np.array([FAULTS.index(Reason.NOT_FINITE)], np.int8)
     )
     again = WHOLE.take(slice(4, 6))
-    block, events = step(PLAN, block, Rows.concat(bad, again))
+    block, events = step(PROGRAM, block, Rows.concat(bad, again))
     assert told(events) == [
         ("LATE", "late", 0),
         ("LATE", "late", 0),
@@ -52,21 +53,21 @@ def test_every_row_is_told_of() -> None:
         ("COUNTS", "rejected", 1),
     ]
     assert events.seq[events.lane < 0].tolist() == [2, 3, 4, 5, 6, 7]
-    block, events = step(PLAN, block, rows_of_mark(Mark.END, 0))
+    block, events = step(PROGRAM, block, rows_of_mark(Mark.END, 0))
     assert told(events) == [("END", None, 0)]
-    assert told(step(PLAN, block, rows_of_mark(Mark.END, 0))[1]) == []
+    assert told(step(PROGRAM, block, rows_of_mark(Mark.END, 0))[1]) == []
 
 
 def test_a_duplicate_is_told_of() -> None:
     """Twice in one call, while the slice is not out."""
     first = WHOLE.take(slice(0, 1))
-    _, events = step(PLAN, open_block(PLAN), Rows.concat(first, first))
+    _, events = step(PROGRAM, open_block(PROGRAM), Rows.concat(first, first))
     assert told(events)[0] == ("DUPLICATE", "duplicate", 0)
 
 
 def test_no_rows_are_no_events() -> None:
     """An empty micro-batch leaves no trace."""
-    assert len(step(PLAN, open_block(PLAN), Rows.none())[1]) == 0
+    assert len(step(PROGRAM, open_block(PROGRAM), Rows.none())[1]) == 0
 
 
 def test_a_column_of_the_bars_may_be_the_pulse() -> None:

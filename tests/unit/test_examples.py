@@ -40,13 +40,13 @@ class Golden:
 
 GOLDEN = {
     "momentum_rank": Golden(
-        "24fe3926d2a96cc1096a4dde4a8af0b4dcb4684fcb310260b2e798d7de60c0ab", 660, 0, 3654856.68
+        "9c4ce8966819711713122d2c207cf87d5fd5e54fc5f626707e7b70cb18b38d5a", 660, 0, 3654856.68
     ),
     "rsi_reversion": Golden(
-        "9ddfe9f51e2546522bb960556e64e495a927beb49c40d1d245cc8afb286c730d", 329, 0, 1002455.41
+        "9d5b7127928f035ba628d75672498089ac0fa549410f488374f3bf56b455e61e", 329, 0, 1002455.41
     ),
     "sma_cross": Golden(
-        "4ae59438dd8e5c1ce37f785a4bff2418949f5c10be53df811f99f98ba11a590a", 1084, 0, 1634719.3
+        "355420f46d2c540e1def5a63aa99ef7394c33f9012f078f9b5f458866cca2c93", 1084, 0, 1634719.3
     ),
 }
 
@@ -67,7 +67,9 @@ def cerebro_of(name: str, bars: Bars, **params: object) -> Cerebro:
 
 def digest_of(plan: Plan, events: Events) -> str:
     """Return the digest of what a lane did, whatever its name: that holds the example's source."""
-    return ledger_digest(ledger_table(events, REGISTRY.vocabulary(["lane"], plan.symbols)))
+    return ledger_digest(
+        ledger_table(events, REGISTRY.vocabulary(["lane"], plan.symbols, plan.currencies))
+    )
 
 
 def sessions(bars: Bars, first: int, count: int) -> Bars:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Events:
-    """Events as records of codes, ordered by (lane, ts, seq) within a step.
+    """Events as records of codes, each lane's in the order of its numbers.
 
     A field is a view by its name: `events.lane` points into the plan's lanes (-1 for an audit
     event), `events.symbol` into the universe, `events.currency` into the plan's currencies,
