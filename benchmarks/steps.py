@@ -11,6 +11,7 @@ from benchmarks import workload
 from streambt_spark.core.block import open_block, step
 from streambt_spark.core.market.bars import Bars
 from streambt_spark.core.market.rows import Rows, rows_of_bars
+from streambt_spark.core.plan import compile_plan
 from streambt_spark.stores.generator import generate
 
 WARM_UP = 600
@@ -39,12 +40,12 @@ def measure(symbols: int, steps: int) -> dict[str, Any]:
 
 def stepper(bars: Bars) -> Callable[[Rows], int]:
     """Return what folds rows into a block of the SMA cross and returns the number of new events."""
-    plan = workload.cerebro(bars).plan()
-    block = open_block(plan)
+    program = compile_plan(workload.cerebro(bars).plan())
+    block = open_block(program)
 
     def take(rows: Rows) -> int:
         nonlocal block
-        block, events = step(plan, block, rows)
+        block, events = step(program, block, rows)
         return len(events)
 
     return take

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streambt_spark.cerebro import Cerebro, Universe
-    from streambt_spark.core.broker.account import Broker
     from streambt_spark.core.broker.commission import Commission, Tier
+    from streambt_spark.core.broker.settings import Broker
     from streambt_spark.core.broker.slippage import Slippage
     from streambt_spark.core.indicators.library import indicator
     from streambt_spark.core.market.instruments import Instrument
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Broker": "core.broker.account",
+    "Broker": "core.broker.settings",
     "Cerebro": "cerebro",
     "Commission": "core.broker.commission",
     "Instrument": "core.market.instruments",

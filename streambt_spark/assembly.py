@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 from streambt_spark import strategy_file
 from streambt_spark.cerebro import Cerebro, Data
-from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.market.instruments import Instrument, default_instrument
 from streambt_spark.errors import ConfigError
 from streambt_spark.settings import InstrumentConfig, Settings

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from streambt_spark.calendars import Calendar
 from streambt_spark.core import plan as plans
-from streambt_spark.core.block import program_of
-from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import Allocation
+from streambt_spark.core.broker.recording import Recorded
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.identity import check_unchanged, identity_of
 from streambt_spark.core.indicators.graph import DATA, Graph, Handle, Input, compile_graph
 from streambt_spark.core.indicators.library import check_memory_on, check_same, declare
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-__all__ = ["Cerebro", "Data", "Engine", "Record", "Universe"]
+__all__ = ["Cerebro", "Data", "Engine", "Universe"]
 
 Engine = Literal["local", "spark"]
-Record = Literal["full", "equity", "metrics"]
 _JOB_OPTIONS = (
     "ledger", "checkpoint", "blocks", "shuffle_partitions", "arrow_batch", "master", "modules",
 )  # fmt: skip
@@ -71,7 +70,7 @@ class Cerebro:
         broker: Broker | None = None,
         *,
         calendar: str | None = None,
-        record: Record = "full",
+        record: Recorded = "full",
     ) -> None:
         self.broker = broker or Broker()
         self.record = record
@@ -138,20 +137,41 @@ class Cerebro:
         return self._graph.add(function, columns, name)
 
     def add_strat(
-        self, pulse: Handle, allocation: Allocation, *, broker: Broker | None = None
+        self,
+        pulse: Handle,
+        allocation: Allocation,
+        *,
+        broker: Broker | None = None,
+        label: Mapping[str, object] | None = None,
+        record: Recorded | None = None,
     ) -> str:
         """Add a strategy and return its id: a lane of the ledger.
 
         A pulse above 0 asks for the allocation's long target, below 0 for flat (short where the
-        broker allows it), 0 or null keeps what is. Adding the same again gives the same id and one
-        lane. Raises GraphError where the pulse cannot be computed.
+        broker allows it), 0 or null keeps what is. `label` is what results call it by, such as its
+        parameters; `record` is how much of it the ledger holds: "full", "equity" (fills and the
+        equity at session ends) or "metrics" (its figures alone), by default what Cerebro's is.
+        Adding the same again gives the same id and one lane. Raises GraphError where the pulse
+        cannot be computed, BadParameter where the same was added with another label or record.
         """
         if not isinstance(pulse, Handle):
             raise BadParameter(
                 f"a pulse is the handle of an indicator, found {type(pulse).__name__}"
             )
-        lane = plans.lane(self._graph.ref(pulse), allocation, broker or self.broker)
-        self._lanes[lane.name] = lane
+        lane = plans.lane(
+            self._graph.ref(pulse),
+            allocation,
+            broker or self.broker,
+            label=label,
+            record=record or self.record,
+        )
+        known = self._lanes.setdefault(lane.name, lane)
+        if (known.label, known.record) != (lane.label, lane.record):
+            raise BadParameter(
+                f"the same strategy was added as {dict(known.label)} with record={known.record!r}, "
+                f"and now as {dict(lane.label)} with record={lane.record!r}; what differs is in "
+                "neither its pulse, its allocation nor its broker"
+            )
         if (function := lane.function()) is not None:
             self._functions[lane.name] = identity_of(function)
         return lane.name
@@ -172,7 +192,8 @@ class Cerebro:
         for lane in lanes:
             if (function := lane.function()) is not None:
                 check_unchanged(function, self._functions[lane.name])
-        return Plan(self.data.symbols, self.data.interval, nodes, lanes)
+        sessions = self.calendar.sessions
+        return Plan(self.data.symbols, self.data.interval, nodes, lanes, sessions)
 
     @property
     def calendar(self) -> Calendar:
@@ -222,8 +243,7 @@ class Cerebro:
 
     def _run_here(self, plan: Plan, data: Bars | Snapshot) -> Result:
         bars = data.bars() if isinstance(data, Snapshot) else data
-        for told in check_memory_on(program_of(plan), bars):
-            warnings.warn(told, stacklevel=4)
-        names = [lane.name for lane in plan.lanes]
-        ledger = ledger_table(local.run(plan, bars), names, plan.symbols)
+        for warning in check_memory_on(plans.compile_plan(plan).features, bars):
+            warnings.warn(warning, stacklevel=4)
+        ledger = ledger_table(local.run(plan, bars), plan.vocabulary)
         return Result(plan, ledger, self.calendar, {"engine": "local"}, bars)

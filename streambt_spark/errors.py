@@ -13,7 +13,8 @@ StreambtError                exit 1
 │   ├── SourceNotFound                no such file, table or snapshot
 │   ├── BadColumns                    columns are missing or not understood
 │   ├── BadTime                       a time column cannot be parsed
-│   └── NoData                        nothing to read, or nothing valid in it
+│   ├── NoData                        nothing to read, or nothing valid in it
+│   └── LedgerDamaged                 a ledger lacks events, or holds one twice
 ├── StoreError               exit 74  a store refuses or is damaged
 ├── Transient                exit 75  the same call may succeed later
 │   ├── StoreUnavailable              the store could not be reached in time; a StoreError too
@@ -50,6 +51,7 @@ __all__ = [
     "ExtraMissing",
     "GraphError",
     "JavaMissing",
+    "LedgerDamaged",
     "LookAheadError",
     "NoData",
     "OutputError",
@@ -179,6 +181,10 @@ class BadTime(DataError):
 
 class NoData(DataError):
     """There is nothing to read, or nothing valid in it."""
+
+
+class LedgerDamaged(DataError):
+    """A ledger lacks events, or holds one twice."""
 
 
 class StoreError(StreambtError):

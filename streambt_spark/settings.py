@@ -180,6 +180,8 @@ class BrokerConfig(Section):
     """Whether a pulse below zero goes short."""
     minor_digits: Annotated[int, Field(ge=0, le=8)] = 2
     """The currency's number of decimals."""
+    currency: str = "USD"
+    """The account's currency."""
     instruments: Annotated[dict[str, InstrumentConfig], _Structured, Option("YAML")] = Field(
         default_factory=dict
     )

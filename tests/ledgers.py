@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streambt_spark.core.ledger.events import Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import Kind
 from streambt_spark.core.ledger.summaries import Curve
 from streambt_spark.core.ledger.trades import Fills
 
@@ -20,7 +21,7 @@ def no_fills() -> Fills:
 def fills_of(events: Events, lane: int = 0) -> Fills:
     """Return the fills among the events of a lane, given by its index."""
     rows = np.flatnonzero((events.kind == Kind.FILL) & (events.lane == lane))
-    return Fills(*(getattr(events, name)[rows] for name in Fills.__slots__))
+    return Fills(*(np.ascontiguousarray(getattr(events, name)[rows]) for name in Fills.__slots__))
 
 
 def curve_of(events: Events, lane: int = 0) -> Curve:

@@ -7,9 +7,11 @@ Everything is a dict, a loop and a Fraction: slow, and plain enough to be read a
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 Price = Fraction
@@ -43,7 +45,8 @@ class Rules:
     """An account's settings; money in currency units.
 
     `allocation` is ('fixed', quantity), ('entry', share), ('target', share), ('all',) or
-    ('function', f) with f a function of the strengths alone. `slippage` is (kind, amount).
+    ('function', f) with f a function of the strengths alone. `slippage` is (kind, amount), `tick`
+    a symbol's step of prices and that of prices below one.
     """
 
     symbols: Sequence[str]
@@ -52,7 +55,7 @@ class Rules:
     allow_short: bool = False
     slippage: tuple[str, Fraction] = ("none", Fraction(0))
     fees: Mapping[str, Sequence[Fee]] = field(default_factory=dict)
-    tick: Mapping[str, Fraction] = field(default_factory=dict)
+    tick: Mapping[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
     lot: Mapping[str, Fraction] = field(default_factory=dict)
     multiplier: Mapping[str, Fraction] = field(default_factory=dict)
     opening: Mapping[str, Fraction] = field(default_factory=dict)
@@ -85,7 +88,7 @@ class NaiveBroker:
         if not self.started:
             self.started = True
             self.cents = round(self.rules.cash * 100)
-            self._tell(ts, "cash", amount=self.cents, cash=self.cents, reason="initial")
+            self._tell(ts, "cash", **self._money(amount=self.cents), reason="initial")
             for symbol in self.rules.symbols:
                 self._order(ts, symbol, self.rules.opening.get(symbol, Fraction(0)), None)
         self._match(ts, quotes)
@@ -94,13 +97,14 @@ class NaiveBroker:
         values = {s: self._cents_of(s, q, self.last[s]) for s, q in self.held.items() if q}
         equity = self.cents + sum(values.values())
         exposure = sum(abs(value) for value in values.values())
-        self._tell(ts, "equity", cash=self.cents, equity=equity, exposure=exposure)
+        self._tell(ts, "equity", **self._money(equity=equity, exposure=exposure))
         asking = {s: strength[s] for s in self.rules.symbols if s in quotes and strength[s] != 0}
         asking = {s: wish for s, wish in asking.items() if not math.isnan(wish)}
         if self.rules.allocation[0] == "function":
             self._ask_function(ts, asking, quotes)
         else:
-            self._allocate(ts, asking, quotes, Fraction(equity, 100))
+            shorts = sum(-value for value in values.values() if value < 0)
+            self._allocate(ts, asking, quotes, Fraction(equity, 100), self.cents - 2 * shorts)
 
     # The matching of working orders.
 
@@ -109,40 +113,52 @@ class NaiveBroker:
             for order in list(self.orders):
                 reduces = self.held[order.symbol] * order.quantity < 0
                 if order.symbol in quotes and (reduces or not only_exits):
-                    self.orders.remove(order)
-                    self._execute(ts, order, quotes[order.symbol])
+                    self._execute(ts, order, quotes[order.symbol], only_exits)
 
-    def _execute(self, ts: int, order: Order, quote: Quote) -> None:
-        symbol, quantity = order.symbol, order.quantity
-        price = self._slipped(symbol, quantity, quote)
+    def _execute(self, ts: int, order: Order, quote: Quote, only_exits: bool) -> None:
+        symbol, held = order.symbol, self.held[order.symbol]
+        price = self._slipped(symbol, order.quantity, quote)
+        turns_over = held * order.quantity < 0 and abs(order.quantity) > abs(held)
+        if turns_over and not self._affordable(symbol, order.quantity, price):
+            self._fill(ts, order, -held, price)
+            order.quantity += held
+            if only_exits:
+                return  # what is left is an entry, and entries come later
+        self.orders.remove(order)
+        quantity = order.quantity
         if not self._affordable(symbol, quantity, price):
             quantity = Fraction(0)
             if self.rules.allocation[0] == "all":
                 quantity = self._shrunk(symbol, order.quantity, price)
-        told = {"symbol": symbol, "side": side(order.quantity), "order_id": order.number}
-        if not quantity:
-            reason = "insufficient_cash" if order.quantity > 0 else "insufficient_collateral"
-            size = abs(order.quantity)
-            self._tell(ts, "reject", **told, quantity=size, price=price, reason=reason)
+        if quantity:
+            self._fill(ts, order, quantity, price)
             return
+        reason = "insufficient_cash" if order.quantity > 0 else "insufficient_collateral"
+        told = {"symbol": symbol, "side": side(order.quantity), "order_id": order.number}
+        self._tell(ts, "reject", **told, quantity=abs(order.quantity), price=price, reason=reason)
+
+    def _fill(self, ts: int, order: Order, quantity: Fraction, price: Fraction) -> None:
+        symbol = order.symbol
+        told = {"symbol": symbol, "side": side(quantity), "order_id": order.number}
         fee = self._fee(symbol, quantity, price)
         amount = -self._cents_of(symbol, quantity, price) - fee
         self.cents += amount
         self.held[symbol] += quantity
         self.last[symbol] = price
         self._tell(
-            ts, "fill", **told, quantity=abs(quantity), price=price, commission=fee, amount=amount,
-            cash=self.cents, position=self.held[symbol],
+            ts, "fill", **told, quantity=abs(quantity), price=price, commission=fee,
+            **self._money(amount=amount), position=self.held[symbol],
         )  # fmt: skip
 
     def _slipped(self, symbol: str, quantity: Fraction, quote: Quote) -> Fraction:
         kind, amount = self.rules.slippage
         if kind == "none" or amount == 0:
             return quote.open
-        tick = self.rules.tick[symbol]
+        tick = self.rules.tick[symbol][quote.open < 1]
         worse = amount * tick if kind == "ticks" else quote.open * amount / 100
-        price = round((quote.open + (worse if quantity > 0 else -worse)) / tick) * tick
-        return min(max(price, quote.low), quote.high)
+        if quantity > 0:
+            return min(math.ceil((quote.open + worse) / tick) * tick, quote.high)
+        return max(math.floor((quote.open - worse) / tick) * tick, quote.low)
 
     def _affordable(self, symbol: str, quantity: Fraction, price: Fraction) -> bool:
         before = self.held[symbol]
@@ -193,9 +209,9 @@ class NaiveBroker:
         asking: Mapping[str, float],
         quotes: Mapping[str, Quote],
         equity: Fraction,
+        free: int,
     ) -> None:
         kind, *size = self.rules.allocation
-        spendable = Fraction(self.cents, 100)
         for symbol, wish in asking.items():
             have = self.held[symbol] + self._working(symbol)
             price = quotes[symbol].close * self.rules.multiplier[symbol]
@@ -204,13 +220,16 @@ class NaiveBroker:
             if wish < 0 and not self.rules.allow_short:
                 target = Fraction(0)
             else:
-                budget = spendable if kind == "all" else equity * size[0]
+                budget = Fraction(free, 100) if kind == "all" else equity * size[0]
+                if kind == "all" and have * wish < 0:  # what it closes pays for the other side
+                    closed = self._cents_of(symbol, abs(have), quotes[symbol].close)
+                    free += closed
+                    budget += Fraction(closed, 100)
                 quantity = size[0] if kind == "fixed" else max(budget / price, Fraction(0))
                 lot = self.rules.lot[symbol]
                 target = (1 if wish > 0 else -1) * math.floor(quantity / lot) * lot
-            if kind == "all" and target > have:
-                bought = self._cents_of(symbol, target - have, quotes[symbol].close)
-                spendable -= Fraction(bought, 100)
+                if kind == "all":
+                    free -= self._cents_of(symbol, abs(target), quotes[symbol].close)
             self._order(ts, symbol, target - have, quotes[symbol].close)
 
     def _ask_function(
@@ -221,9 +240,12 @@ class NaiveBroker:
         function: Callable[[Mapping[str, float]], Mapping[str, float]] = self.rules.allocation[1]
         try:
             targets = function(asking)
-        except Exception:
+        except Exception as error:
             self.disabled = True
-            self._tell(ts, "disabled", reason="allocation_raised")
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(frame.filename).name} line {frame.lineno}"
+            text = f"{type(error).__name__}: {error} ({where})"
+            self._tell(ts, "disabled", reason="allocation_raised", text=text)
             return
         for symbol in self.rules.symbols:
             if symbol in targets and symbol in quotes:
@@ -268,6 +290,9 @@ class NaiveBroker:
             ts, kind, symbol=symbol, side=side(quantity), order_id=len(self.events),
             quantity=abs(quantity), **more,
         )  # fmt: skip
+
+    def _money(self, **amounts: int) -> dict[str, Any]:
+        return {**amounts, "currency": "USD", "cash": self.cents}
 
     def _tell(self, ts: int, kind: str, **columns: Any) -> None:
         self.events.append({"ts": ts, "seq": len(self.events), "kind": kind, **columns})

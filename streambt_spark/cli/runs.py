@@ -49,7 +49,12 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="B", help="The --out of another.")],
 ) -> int:
     """Compare two runs' ledgers: equal (exit 0), or the first event that differs (exit 1)."""
-    from streambt_spark.stores.ledger import account_events, ledger_digest
+    from streambt_spark.stores.ledger import (
+        account_events,
+        event_line,
+        first_difference,
+        ledger_digest,
+    )
 
     folders = (Folder(first), Folder(second))
     ledgers = [folder.read_ledger() for folder in folders]
@@ -68,10 +73,11 @@ def compare(
     for line in _setting_differences(*(folder.manifest() for folder in folders)):
         out.print(line, markup=False)
     events = [_comparable(account_events(ledger)) for ledger in ledgers]
-    at = _first_difference(*events)
+    at = first_difference(*events)
     out.print(f"different from event {at + 1:,} on (of {len(events[0]):,} and {len(events[1]):,})")
     for folder, table in zip(folders, events, strict=True):
-        out.print(f"{folder.path}: {_event(table, at)}", markup=False)
+        line = event_line(table, at) if at < len(table) else "no further event"
+        out.print(f"{folder.path}: {line}", markup=False)
     return 1
 
 
@@ -100,35 +106,3 @@ def _comparable(events: pa.Table) -> pa.Table:
         return events
     at = events.column_names.index("lane")
     return events.set_column(at, "lane", pa.array([""] * len(events), pa.string()))
-
-
-def _first_difference(a: pa.Table, b: pa.Table) -> int:
-    """Return the first row at which two tables of events differ, to the bit of a float."""
-    from streambt_spark.core.ledger.events import COLUMNS, canonical_lines
-
-    short = min(len(a), len(b))
-    step = 10_000
-    for start in range(0, short, step):
-        lines = []
-        for table in (a, b):
-            part = table.slice(start, min(step, short - start))
-            lines.append(list(canonical_lines({n: _canonical(part, n) for n in COLUMNS})))
-        for offset, (x, y) in enumerate(zip(*lines, strict=True)):
-            if x != y:
-                return start + offset
-    return short
-
-
-def _canonical(part: pa.Table, name: str) -> list[Any]:
-    import pyarrow as pa
-
-    column = part[name].cast(pa.int64()) if name == "ts" else part[name]
-    return column.to_pylist()  # type: ignore[no-any-return]
-
-
-def _event(events: pa.Table, at: int) -> str:
-    if at >= len(events):
-        return "no further event"
-    row = {name: events[name][at].as_py() for name in events.column_names}
-    row["ts"] = row["ts"].isoformat().replace("+00:00", "Z")
-    return " ".join(f"{name}={value}" for name, value in row.items() if value not in (None, ""))

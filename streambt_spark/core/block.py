@@ -1,34 +1,32 @@
 """A lane block: lanes that share one universe, folded together over one stream of rows.
 
-`step` is the whole engine: rows in, events out. Every engine calls it, with all rows at once, with
-micro-batches, or with live rows, and the events are the same.
+`step` is the whole engine: rows in, events out. It composes three folds, each with a state of its
+own: rows are aligned to slices, slices give features, and features are traded on. Every engine
+calls it, with all rows at once, with micro-batches, or with live rows, and the events are the same.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.broker import account as broker
-from streambt_spark.core.broker.account import open_account
-from streambt_spark.core.broker.kernel import Account
+from streambt_spark.core.broker import trade as trading
+from streambt_spark.core.broker.trade import Books, Run, close_books, open_books, trade
 from streambt_spark.core.indicators.evaluation import compute
 from streambt_spark.core.indicators.features import Features, open_features
-from streambt_spark.core.indicators.graph import Node, Ref
-from streambt_spark.core.indicators.program import Program, compile_program
-from streambt_spark.core.ledger.events import DTYPES, NULL, REASONS, Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REASONS, REGISTRY, Kind
 from streambt_spark.core.market.fates import compile_fates
 from streambt_spark.core.market.faults import FAULTS, out_of_range
-from streambt_spark.core.market.rows import RowKind, Rows
+from streambt_spark.core.market.rows import UNKNOWN, RowKind, Rows, kind_names
 from streambt_spark.core.market.slices import Buffer, Release, align, has_ended, open_buffer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.plan import Plan
+    from streambt_spark.core.plan import Program
 
 
 _FAULT_REASONS = np.array([REASONS.index(fault) for fault in FAULTS], np.int8)
@@ -42,59 +40,46 @@ class Block:
 
     buffer: Buffer
     features: Features
-    accounts: tuple[Account, ...]
+    books: Books
     audited: int
 
 
 def compile_kernels() -> None:
     """Compile what a step runs, or load it from numba's cache."""
-    broker.compile_kernels()
+    trading.compile_kernels()
     compile_fates()
 
 
-def open_block(plan: Plan) -> Block:
+def open_block(program: Program) -> Block:
     """Return the block before its first row."""
-    count = len(plan.symbols)
-    accounts = tuple(open_account(count) for _ in plan.lanes)
-    return Block(open_buffer(count), open_features(program_of(plan), count), accounts, 0)
+    symbols = len(program.plan.symbols)
+    books = open_books(len(program.lanes), symbols)
+    return Block(open_buffer(symbols), open_features(program.features, symbols), books, 0)
 
 
-def program_of(plan: Plan) -> Program:
-    """Return the compiled nodes of a plan, with what its lanes read."""
-    return _program(plan.nodes, tuple(dict.fromkeys(lane.pulse for lane in plan.lanes)))
-
-
-@lru_cache(maxsize=64)
-def _program(nodes: tuple[Node, ...], pulses: tuple[Ref, ...]) -> Program:
-    return compile_program(nodes, pulses)
-
-
-def step(plan: Plan, block: Block, rows: Rows) -> tuple[Block, Events]:
+def step(program: Program, block: Block, rows: Rows, *, run: Run = map) -> tuple[Block, Events]:
     """Take in rows, process the slices that are now complete, and return the events.
 
-    The events are the lanes' in order, then the audit events: counts of the rows read, accepted and
-    set aside, one row for each that was set aside, and `end` once every symbol has ended.
+    The events are the lanes', each one's in order, then the audit events: counts of the rows read,
+    accepted and set aside, one row for each that was set aside, and `end` once every symbol has
+    ended. `run` may be the map of a pool of threads, which then share the lanes.
     """
-    ended = has_ended(block.buffer)
-    buffer, release = align(block.buffer, rows, plan.symbols)
-    features, accounts, parts = block.features, block.accounts, []
-    if len(release.panel.ts) or len(release.history):
-        features, values = compute(program_of(plan), features, release.panel, release.history)
-        folded = [
-            broker.step(
-                lane.terms(plan.symbols),
-                account,
-                release.panel,
-                np.ascontiguousarray(values[lane.pulse].T),
-                lane=number,
-                function=lane.function(),
-            )
-            for number, (lane, account) in enumerate(zip(plan.lanes, accounts, strict=True))
-        ]
-        accounts = tuple(account for account, _ in folded)
-        parts = [events for _, events in folded]
-    audit = _audit(rows, release, block.audited, end=has_ended(buffer) and not ended)
-    after = Block(buffer, features, accounts, block.audited + len(audit))
+    buffer, release = align(block.buffer, rows, program.plan.symbols)
+    ended = has_ended(buffer) and not has_ended(block.buffer)
+    features, books, parts = block.features, block.books, list[Events]()
+    panel = release.panel
+    if len(panel.ts) or len(release.history):
+        features, values = compute(program.features, features, panel, release.history)
+        # Lanes of one pulse share it.
+        by_slice = {ref: np.ascontiguousarray(column.T) for ref, column in values.items()}
+        pulses = [by_slice[lane.pulse] for lane in program.plan.lanes]
+        sessions = program.sessions(panel.ts)
+        books, parts = trade(program.lanes, books, panel, sessions, pulses, run=run)
+    if ended:
+        books, last = close_books(program.lanes, books)
+        parts = [*parts, *last]
+    audit = _audit(rows, release, block.audited, end=ended)
+    after = Block(buffer, features, books, block.audited + len(audit))
     return after, Events.concat([*parts, audit])
 
 
@@ -115,14 +100,25 @@ def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
     if not release.read and not len(release.unsupported) and not end:
         return Events.empty()
     last = _last_time(rows, release)
-    columns = [_set_aside(kind, group, reason, last) for kind, group, reason in told if len(group)]
-    columns += [_one(Kind.COUNTS, last, reason, float(n)) for reason, n in counts.items() if n]
+    parts = [_set_aside(kind, group, reason, last) for kind, group, reason in told if len(group)]
+    parts += [_count(last, reason, count) for reason, count in counts.items() if count]
     if end:
-        columns.append(_one(Kind.END, last, None, float("nan")))
-    events = Events.concat(columns)
-    numbered = {name: getattr(events, name) for name in DTYPES}
-    numbered["seq"] = np.arange(start, start + len(events), dtype=np.int64)
-    return Events(**numbered)
+        parts.append(_blank(1, last, Kind.END))
+    events = np.concatenate(parts)
+    events["seq"] = np.arange(start, start + len(events))
+    return _named(events, release.rejected)
+
+
+def _named(events: NDArray[np.void], rejected: Rows) -> Events:
+    """Return audit events, those of rows of unknown kinds with what the stream calls them."""
+    unknown = rejected.kind == UNKNOWN
+    if not unknown.any():
+        return Events(events)
+    names = kind_names(rejected.take(unknown))
+    texts = tuple(dict.fromkeys(names))
+    refused = np.flatnonzero(events["kind"] == Kind.REJECTED)
+    events["text"][refused[unknown]] = [texts.index(name) for name in names]
+    return Events(events, texts)
 
 
 def _last_time(rows: Rows, release: Release) -> int:
@@ -133,29 +129,25 @@ def _last_time(rows: Rows, release: Release) -> int:
     return int(rows.ts.max(initial=0, where=believed))
 
 
-def _set_aside(kind: Kind, group: Rows, reason: int | NDArray[np.int8], last: int) -> Events:
-    columns = _blank(len(group))
+def _set_aside(
+    kind: Kind, group: Rows, reason: int | NDArray[np.int8], last: int
+) -> NDArray[np.void]:
     # What no table can hold is no time; the row came when the stream was at `last`.
-    columns["ts"][:] = np.where(out_of_range(group.ts), last, group.ts)
-    columns["symbol"][:] = group.code
-    columns["kind"][:] = kind
-    columns["reason"][:] = reason
-    return Events(**columns)
+    events = _blank(len(group), np.where(out_of_range(group.ts), last, group.ts), kind)
+    events["symbol"] = group.code
+    events["reason"] = reason
+    return events
 
 
-def _one(kind: Kind, ts: int, reason: str | None, quantity: float) -> Events:
-    columns = _blank(1)
-    columns["ts"][:] = ts
-    columns["kind"][:] = kind
-    columns["quantity"][:] = quantity
-    columns["reason"][:] = REASONS.index(reason)
-    return Events(**columns)
+def _count(ts: int, reason: str, count: int) -> NDArray[np.void]:
+    events = _blank(1, ts, Kind.COUNTS)
+    events["reason"] = REASONS.index(reason)
+    events["count"] = count
+    return events
 
 
-def _blank(count: int) -> dict[str, NDArray[Any]]:
-    nulls = {"i": NULL, "f": np.nan}
-    columns = {}
-    for name, dtype in DTYPES.items():
-        null = -1 if name in ("lane", "symbol") else nulls[np.dtype(dtype).kind]
-        columns[name] = np.full(count, 0 if np.dtype(dtype).itemsize == 1 else null, dtype)
-    return columns
+def _blank(count: int, ts: int | NDArray[np.int64], kind: Kind) -> NDArray[np.void]:
+    events = np.repeat(REGISTRY.blank, count)
+    events["ts"] = ts
+    events["kind"] = kind
+    return events

@@ -3,42 +3,59 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from streambt_spark.core.broker.account import Broker, terms
 from streambt_spark.core.broker.allocation import BUILT_IN, Allocation, AllocationFunction
-from streambt_spark.core.broker.kernel import Terms
-from streambt_spark.core.identity import digest_of, identity_of
+from streambt_spark.core.broker.recording import Policy, Recorded, policy_of
+from streambt_spark.core.broker.settings import Broker
+from streambt_spark.core.broker.terms import Terms, compile_terms, traded_by
+from streambt_spark.core.identity import canonical, digest_of, identity_of
 from streambt_spark.core.indicators.graph import Node, Ref
+from streambt_spark.core.indicators.program import Program as Features
+from streambt_spark.core.indicators.program import compile_program
+from streambt_spark.core.ledger.fields import REGISTRY, Words
+from streambt_spark.core.market.bars import interval_us
+from streambt_spark.core.market.sessions import UTC_DAYS, Sessions
 from streambt_spark.errors import BadParameter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One strategy with its portfolio: a pulse, an allocation and an account.
+    """A decision with its portfolio: a pulse, an allocation and an account.
 
-    `name` is the digest of the three, so it is the same in every engine and process.
+    `name` is the digest of the three, so it is the same in every engine and process. `label` holds
+    what the user calls it by, such as its parameters, and `record` how much of it is recorded (see
+    `recording`); neither is part of the name, for neither changes what the account does.
     """
 
     name: str
     pulse: Ref
     allocation: Allocation
     broker: Broker
+    label: Mapping[str, object] = field(default_factory=dict)
+    record: Recorded = "full"
 
     def function(self) -> AllocationFunction | None:
         """Return the user's allocation function, or None for a built-in one."""
         return None if isinstance(self.allocation, BUILT_IN) else self.allocation
 
-    def terms(self, symbols: Sequence[str]) -> Terms:
-        """Return the kernel's settings for a universe."""
-        return terms(self.broker, self.allocation, symbols)
+    @property
+    def policy(self) -> Policy:
+        """The record policy."""
+        return policy_of(self.record)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A universe, the nodes in the order they are computed, and the lanes that trade on them.
 
+    `sessions` tells which session a slice belongs to, for lanes that record less than all.
     Raises BadParameter where a lane's settings do not suit the universe.
     """
 
@@ -46,26 +63,94 @@ class Plan:
     interval: str
     nodes: tuple[Node, ...]
     lanes: tuple[Lane, ...]
+    sessions: Sessions = UTC_DAYS
 
     def __post_init__(self) -> None:
-        for lane in self.lanes:
-            lane.terms(self.symbols)
+        _compile_lanes(self)
+
+    @property
+    def currencies(self) -> tuple[str, ...]:
+        """The currencies of the lanes' accounts."""
+        return tuple(sorted({lane.broker.currency for lane in self.lanes}))
+
+    @property
+    def vocabulary(self) -> dict[str, Words]:
+        """What the codes of the plan's events stand for."""
+        names = [lane.name for lane in self.lanes]
+        return REGISTRY.vocabulary(names, self.symbols, self.currencies)
 
     @property
     def identity(self) -> str:
         """The digest of all that determines the ledger, but for the bars."""
+        recorded = {lane.name: lane.record for lane in self.lanes if lane.policy is not Policy.FULL}
+        sessions = self.sessions.identity if recorded else None
         return digest_of(
             {
                 "symbols": self.symbols,
                 "interval": self.interval,
                 "nodes": [node.identity for node in self.nodes],
                 "lanes": [lane.name for lane in self.lanes],
+                "recorded": recorded,
+                "sessions": sessions,
             }
         )
 
 
-def lane(pulse: Ref, allocation: Allocation, broker: Broker) -> Lane:
-    """Return a lane with its name. Raises BadParameter where the allocation is not one."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A plan made ready to run: what would be worked out anew in each step is in arrays."""
+
+    plan: Plan
+    identity: str
+    features: Features
+    lanes: tuple[Terms, ...]
+
+    def sessions(self, ts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of each slice's session."""
+        return self.plan.sessions.session_of(ts, interval_us(self.plan.interval))
+
+
+def compile_plan(plan: Plan) -> Program:
+    """Return the program of a plan; a run makes it once."""
+    pulses = dict.fromkeys(lane.pulse for lane in plan.lanes)
+    features = compile_program(plan.nodes, tuple(pulses))
+    return Program(plan, plan.identity, features, _compile_lanes(plan))
+
+
+def _compile_lanes(plan: Plan) -> tuple[Terms, ...]:
+    """Return the lanes' terms; lanes of one account share how its symbols trade."""
+    currencies = plan.currencies
+    traded: dict[str, NDArray[np.void]] = {}
+    compiled = []
+    for number, lane in enumerate(plan.lanes):
+        broker = lane.broker
+        known = traded.setdefault(broker.identity, traded_by(broker, plan.symbols))
+        terms = compile_terms(
+            broker,
+            lane.allocation,
+            plan.symbols,
+            policy=lane.policy,
+            lane=number,
+            currency=currencies.index(broker.currency),
+            traded=known,
+        )
+        compiled.append(terms)
+    return tuple(compiled)
+
+
+def lane(
+    pulse: Ref,
+    allocation: Allocation,
+    broker: Broker,
+    *,
+    label: Mapping[str, object] | None = None,
+    record: Recorded = "full",
+) -> Lane:
+    """Return a lane with its name.
+
+    Raises BadParameter where the allocation is not one, a label's value is not plain, or the record
+    policy is not known.
+    """
     if isinstance(allocation, BUILT_IN):
         numbers = dataclasses.astuple(allocation)
         sized = [type(allocation).__name__, [n if n is None else float(n) for n in numbers]]
@@ -76,10 +161,17 @@ def lane(pulse: Ref, allocation: Allocation, broker: Broker) -> Lane:
             f"an allocation is FixedSize, PercentOfEquity, TargetPercent, AllIn, EqualWeight or a "
             f"function of (strength, portfolio, bars), found {allocation!r}"
         )
+    policy_of(record)
     name = digest_of(
         {"pulse": [pulse.node, pulse.output], "allocation": sized, "broker": broker.identity}
     )
-    return Lane(name, pulse, allocation, broker)
+    return Lane(name, pulse, allocation, broker, _plain(label or {}), record)
+
+
+def _plain(label: Mapping[str, object]) -> dict[str, object]:
+    if not isinstance(label, Mapping) or not all(isinstance(name, str) for name in label):
+        raise BadParameter(f"a label maps names to plain values, found {label!r}")
+    return {name: canonical(value, f"the label's {name!r}") for name, value in label.items()}
 
 
 def needed(nodes: Sequence[Node], pulses: Sequence[Ref]) -> tuple[Node, ...]:

@@ -1,7 +1,8 @@
 """The state codec: a block as versioned bytes with a checksum, and back.
 
-Layout: magic 'SBT', version (1 byte), CRC-32 of the rest (4 bytes, big endian), msgpack. Nothing in
-it is executable: arrays are (dtype, shape, bytes) with a fixed set of dtypes.
+Layout: magic 'SBT', version (1 byte), CRC-32 of the rest (4 bytes, big endian), msgpack. It frames
+the states of the three folds, each of which is plain values and arrays by name. Nothing in it is
+executable: an array is its dtype, one of a fixed set, its shape and its bytes.
 """
 
 from __future__ import annotations
@@ -13,56 +14,55 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import numpy as np
 
-from streambt_spark.core.block import Block, program_of
-from streambt_spark.core.broker.kernel import Account
+from streambt_spark.core.block import Block
+from streambt_spark.core.broker.trade import decode_books, encode_books
 from streambt_spark.core.indicators.features import decode_features, encode_features
 from streambt_spark.core.market.slices import decode_buffer, encode_buffer
 from streambt_spark.errors import StateError
 
 if TYPE_CHECKING:
-    from streambt_spark.core.plan import Plan
+    from streambt_spark.core.plan import Program
 
-VERSION = 1
+VERSION = 2
 _HEADER = struct.Struct(">3sBI")
 _MAGIC = b"SBT"
+_ARRAY = 1
+"""The code of msgpack's extension for arrays."""
+
 _DTYPES = frozenset({"<i8", "<i4", "|i1", "<f8", "|b1"})
 
 
-def encode(block: Block, plan: Plan) -> bytes:
-    """Return the block as bytes that only `plan` can decode."""
-    features = block.features
+def encode(block: Block, program: Program) -> bytes:
+    """Return the block as bytes that only the program of the same plan can decode."""
     body = {
-        "plan": plan.identity,
+        "plan": program.identity,
         "audited": block.audited,
-        "buffer": {name: _pack(array) for name, array in encode_buffer(block.buffer).items()},
-        "features": {name: _plain(value) for name, value in encode_features(features).items()},
-        "accounts": [[_pack(column) for column in account] for account in block.accounts],
+        "align": encode_buffer(block.buffer),
+        "compute": encode_features(block.features),
+        "trade": encode_books(block.books),
     }
-    payload: bytes = msgpack.packb(body)
+    payload: bytes = msgpack.packb(body, default=_pack)
     return _HEADER.pack(_MAGIC, VERSION, zlib.crc32(payload)) + payload
 
 
-def decode(data: bytes, plan: Plan) -> Block:
+def decode(data: bytes, program: Program) -> Block:
     """Return the block that `encode` wrote.
 
     Raises StateError where the bytes are damaged, of another version, or of another plan.
     """
     body = _checked(data)
-    if body["plan"] != plan.identity:
+    if body["plan"] != program.identity:
         raise StateError(
-            f"the saved state belongs to plan {body['plan']}, this run's plan is {plan.identity}; "
-            f"use the strategy and settings it was started with, or a new folder"
+            f"the saved state belongs to plan {body['plan']}, this run's plan is "
+            f"{program.identity}; use the strategy and settings it was started with, or a new "
+            "folder"
         )
+    lanes, symbols = len(program.lanes), len(program.plan.symbols)
     try:
         return Block(
-            buffer=decode_buffer({name: _unpack(a) for name, a in body["buffer"].items()}),
-            features=decode_features(
-                {name: _arrays(value) for name, value in body["features"].items()},
-                program_of(plan),
-            ),
-            accounts=tuple(
-                Account._make(_unpack(column) for column in columns) for columns in body["accounts"]
-            ),
+            buffer=decode_buffer(body["align"], symbols),
+            features=decode_features(body["compute"], program.features),
+            books=decode_books(body["trade"], lanes, symbols),
             audited=body["audited"],
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -84,34 +84,27 @@ def _checked(data: bytes) -> dict[str, Any]:
     if zlib.crc32(payload) != checksum:
         raise StateError("the saved state is damaged: its checksum does not match")
     try:
-        body = msgpack.unpackb(payload)
-    except (ValueError, msgpack.UnpackException) as error:
+        body = msgpack.unpackb(payload, ext_hook=_unpack)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise StateError("the saved state is damaged: it cannot be unpacked") from error
     if not isinstance(body, dict) or "plan" not in body:
         raise StateError("the saved state is damaged: it holds no block")
     return body
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_pack(array) for array in value]
-    return _pack(value) if isinstance(value, np.ndarray) else value
+def _pack(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        packed = [value.dtype.str, list(value.shape), np.ascontiguousarray(value).tobytes()]
+        return msgpack.ExtType(_ARRAY, msgpack.packb(packed))
+    if isinstance(value, np.integer):
+        return int(value)
+    raise TypeError(f"a state holds no {type(value).__name__}")
 
 
-def _arrays(value: Any) -> Any:
-    """Return what `_plain` made plain: a packed array starts with its dtype."""
-    if isinstance(value, list):
-        packed = value and isinstance(value[0], str)
-        return _unpack(value) if packed else [_unpack(array) for array in value]
-    return value
-
-
-def _pack(array: np.ndarray[Any, Any]) -> list[Any]:
-    return [array.dtype.str, list(array.shape), np.ascontiguousarray(array).tobytes()]
-
-
-def _unpack(packed: list[Any]) -> np.ndarray[Any, Any]:
-    dtype, shape, data = packed
+def _unpack(code: int, data: bytes) -> np.ndarray[Any, Any]:
+    if code != _ARRAY:
+        raise ValueError(f"an extension {code}")
+    dtype, shape, content = msgpack.unpackb(data)
     if dtype not in _DTYPES:
-        raise StateError(f"the saved state is damaged: it holds an array of {dtype!r}")
-    return np.frombuffer(data, dtype).reshape(shape).copy()
+        raise ValueError(f"an array of {dtype!r}")
+    return np.frombuffer(content, dtype).reshape(shape).copy()

@@ -90,7 +90,7 @@ def orders_frame(ledger: Ledger, lanes: Sequence[Lane]) -> pd.DataFrame:
     orders = orders.merge(_filled(fills), on=_KEYS, how="left").merge(reasons, on=_KEYS, how="left")
     filled, rejected = orders["filled_ts"].notna(), orders["reason"].notna()
     orders["status"] = np.select(
-        [filled & rejected, filled, rejected], ["partly_filled", "filled", "rejected"], "open"
+        [filled & rejected, filled, rejected], ["partially_filled", "filled", "rejected"], "open"
     )
     return orders.sort_values(_KEYS, ignore_index=True)[list(VIEWS["orders"])]
 

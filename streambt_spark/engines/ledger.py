@@ -71,10 +71,10 @@ class Ledger:
 
     def counts(self) -> dict[str, int]:
         """Return how many rows of the stream were read, accepted, late and so on."""
-        table, of = self._read(["counts"], ("lane", "reason", "quantity"))
-        rows = table.select(["reason", "quantity"]).filter(of.kind.among(["counts"]) >= 0)
-        sums = rows.group_by("reason").aggregate([("quantity", "sum")]).to_pylist()
-        return {row["reason"]: int(row["quantity_sum"]) for row in sums}
+        table, of = self._read(["counts"], ("lane", "reason", "count"))
+        rows = table.select(["reason", "count"]).filter(of.kind.among(["counts"]) >= 0)
+        sums = rows.group_by("reason").aggregate([("count", "sum")]).to_pylist()
+        return {row["reason"]: int(row["count_sum"]) for row in sums}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

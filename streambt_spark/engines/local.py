@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streambt_spark.core.block import Block, open_block, step
+from streambt_spark.core.broker.allocation import BUILT_IN
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.market.rows import RowKind, Rows, one_row, rows_of_bars
+from streambt_spark.core.plan import compile_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from streambt_spark.core.broker.trade import Run
     from streambt_spark.core.market.bars import Bars
     from streambt_spark.core.plan import Plan
 
@@ -32,13 +38,29 @@ def fold(plan: Plan, bars: Bars, slices_at_once: int) -> Iterator[tuple[Block, E
     first = np.ones(len(bars), bool)
     first[1:] = bars.ts[1:] != bars.ts[:-1]
     starts = np.append(np.flatnonzero(first)[::slices_at_once], len(bars))
-    block = open_block(plan)
-    for start, stop in pairwise(starts):
-        rows = rows_of_bars(bars.take(slice(start, stop)))
-        for portion in (rows, one_row(RowKind.HEARTBEAT, int(rows.ts[-1]))):
-            block, events = step(plan, block, portion)
-            yield block, events
-    yield step(plan, block, _end(bars))
+    program = compile_plan(plan)
+    block = open_block(program)
+    with lane_pool(plan) as run:
+        for start, stop in pairwise(starts):
+            rows = rows_of_bars(bars.take(slice(start, stop)))
+            for portion in (rows, one_row(RowKind.HEARTBEAT, int(rows.ts[-1]))):
+                block, events = step(program, block, portion, run=run)
+                yield block, events
+        yield step(program, block, _end(bars), run=run)
+
+
+@contextmanager
+def lane_pool(plan: Plan) -> Iterator[Run]:
+    """Yield how the lanes of a plan are run: side by side on the cores there are.
+
+    Lanes with a function of the user's own would only wait for one another.
+    """
+    cores = min(len(os.sched_getaffinity(0)), len(plan.lanes))
+    if cores < 2 or not all(isinstance(lane.allocation, BUILT_IN) for lane in plan.lanes):
+        yield map
+        return
+    with ThreadPoolExecutor(cores) as pool:
+        yield pool.map
 
 
 def _end(bars: Bars) -> Rows:

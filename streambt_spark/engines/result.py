@@ -151,10 +151,11 @@ class Result:
 
     @cached_property
     def orders(self) -> pd.DataFrame:
-        """One row for each order: open, filled, partly_filled or rejected, and what became of it.
+        """One row for each order, its status and what became of it.
 
-        `filled_quantity` may be less than `quantity`: an order of AllIn fills for what the cash
-        covers at the open. Of several fills, `fill_price` is the mean.
+        The status is open, filled, partially_filled or rejected. `filled_quantity` may be less
+        than `quantity`: an order of AllIn fills for what the cash covers at the open. Of several
+        fills, `fill_price` is the mean.
         """
         return self._view("orders")
 

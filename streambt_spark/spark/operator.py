@@ -10,28 +10,21 @@ The key is the lane block: the lanes of one block share the bars, which reach it
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
 from pyspark.sql.streaming.state import GroupStateTimeout
 from pyspark.sql.types import BinaryType, StructField, StructType
 
 from streambt_spark.core.block import open_block, step
-from streambt_spark.core.ledger.events import (
-    COLUMNS,
-    DTYPES,
-    KIND_NAMES,
-    NULL,
-    REASONS,
-    SIDE_NAMES,
-    Events,
-    Kind,
-)
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REGISTRY, Field, Kind
 from streambt_spark.core.market.portions import portions
+from streambt_spark.core.plan import Plan, Program, compile_plan
 from streambt_spark.core.state import decode, encode
 from streambt_spark.spark import schemas
 from streambt_spark.spark.memory import release_unused
@@ -43,8 +36,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.streaming.state import GroupState
-
-    from streambt_spark.core.plan import Plan
 
 # Spark joins our frames with empty ones of its own; pandas says of it what users cannot change.
 warnings.filterwarnings("ignore", "The behavior of DataFrame concatenation", FutureWarning)
@@ -58,14 +49,16 @@ enough slices of a wide universe to spread the cost of a step."""
 
 _BLOCK = "block"
 _STATE = StructType([StructField("block", BinaryType())])
-_SQL_TYPES = {"b1": "boolean", "i1": "byte", "i4": "int", "i8": "long", "f8": "double"}
+_SQL_TYPES = {"i1": "byte", "i4": "int", "i8": "long", "f8": "double"}
+_TEXT = "text"
 
 
-def _sql_type(dtype: Any) -> str:
-    return _SQL_TYPES[np.dtype(dtype).str[1:]]
+def _coded(field: Field) -> str:
+    """Return a field as the folder gives it: a code, but for texts, which no plan knows."""
+    return f"{field.name} {'string' if field.words == _TEXT else _SQL_TYPES[field.dtype]}"
 
 
-_CODED = ", ".join(f"{name} {_sql_type(dtype)}" for name, dtype in DTYPES.items())
+_CODED = ", ".join(map(_coded, REGISTRY.fields))
 
 
 def packed(rows: DataFrame, symbols: Sequence[str], interval: str) -> DataFrame:
@@ -103,40 +96,68 @@ Folder = Callable[[tuple[Any, ...], Iterator[pd.DataFrame], "GroupState"], Itera
 def _folder(plan: Plan, shipped: Shipped[Sequence[Plan]]) -> Folder:
     """Return the function that Spark calls once for each block and batch."""
     numbers = {lane.name: number for number, lane in enumerate(plan.lanes)}
-    symbols = len(plan.symbols)
+    identity, symbols = plan.identity, len(plan.symbols)
+    currencies = plan.currencies
 
     def fold(
         key: tuple[Any, ...], frames: Iterator[pd.DataFrame], state: GroupState
     ) -> Iterator[pd.DataFrame]:
-        part = shipped.value[int(key[0])]
-        lanes = [numbers[lane.name] for lane in part.lanes]
-        block = decode(bytes(state.get[0]), part) if state.exists else open_block(part)
+        program = _program(identity, int(key[0]), shipped.value)
+        codes = _codes_of(program.plan, numbers, currencies)
+        block = decode(bytes(state.get[0]), program) if state.exists else open_block(program)
         packs = (pack for frame in frames for pack in parts_of(frame))
         size = max(ROWS_AT_ONCE, SLICES_AT_ONCE * symbols)
         for rows in portions(packs, size):
-            block, events = step(part, block, rows)
+            block, events = step(program, block, rows)
             if key[0]:
                 # Every block reads the same rows; the first one tells what became of them.
                 events = _without_audit(events)
-            yield _frame(_renumbered(events, lanes))
-        state.update((encode(block, part),))
+            yield _frame(_renumbered(events, *codes))
+        state.update((encode(block, program),))
         release_unused()
 
     return fold
 
 
+_programs: dict[tuple[str, int, int], Program] = {}
+
+
+def _program(identity: str, block: int, parts: Sequence[Plan]) -> Program:
+    """Return a part of a plan compiled, once in a worker."""
+    key = (identity, len(parts), block)
+    if key not in _programs:
+        _programs[key] = compile_plan(parts[block])
+    return _programs[key]
+
+
 def _without_audit(events: Events) -> Events:
-    kept = events.lane >= 0
-    return Events(**{name: getattr(events, name)[kept] for name in COLUMNS})
+    return events.take(events.lane >= 0)
 
 
-def _renumbered(events: Events, lanes: Sequence[int]) -> Events:
-    # The last entry is what an audit event's -1 reads.
-    return replace(events, lane=np.array([*lanes, -1], np.int32)[events.lane])
+Codes = NDArray[np.int32]
+
+
+def _codes_of(
+    part: Plan, numbers: Mapping[str, int], currencies: Sequence[str]
+) -> tuple[Codes, Codes]:
+    """Return the plan's codes of a part's lanes and currencies; the last entry is for -1."""
+    lanes = [numbers[lane.name] for lane in part.lanes]
+    codes = [currencies.index(currency) for currency in part.currencies]
+    return np.array([*lanes, -1], np.int32), np.array([*codes, -1], np.int32)
+
+
+def _renumbered(events: Events, lanes: Codes, currencies: Codes) -> Events:
+    records = events.records.copy()
+    records["lane"] = lanes[events.lane]
+    records["currency"] = currencies[events.currency]
+    return Events(records, events.texts)
 
 
 def _frame(events: Events) -> pd.DataFrame:
-    return pd.DataFrame({name: getattr(events, name) for name in COLUMNS}, copy=False)
+    columns = {name: getattr(events, name) for name in REGISTRY.names}
+    texts = np.array([*events.texts, None], object)  # the last one for -1
+    columns[_TEXT] = texts[events.text]
+    return pd.DataFrame(columns, copy=False)
 
 
 def _observations(plan: Plan) -> list[Column]:
@@ -154,25 +175,19 @@ def _observations(plan: Plan) -> list[Column]:
 
 
 def _decoded(events: DataFrame, plan: Plan) -> DataFrame:
-    texts: dict[str, Sequence[str | None]] = {
-        "lane": ("", *(lane.name for lane in plan.lanes)),
-        "kind": KIND_NAMES,
-        "symbol": (None, *plan.symbols),
-        "side": (SIDE_NAMES[-1], SIDE_NAMES[0], SIDE_NAMES[1]),
-        "reason": REASONS,
-    }
-    first = {"lane": -1, "kind": 0, "symbol": -1, "side": -1, "reason": 0}
+    vocabulary = plan.vocabulary
     columns = []
-    for name in COLUMNS:
-        column = F.col(name)
-        if name in texts:
-            words = F.array(*map(F.lit, texts[name]))
-            column = F.get(words, column - first[name])
-        elif name == "ts":
+    for field in REGISTRY.fields:
+        column = F.col(field.name)
+        if field.words and field.words != _TEXT:
+            texts, first = vocabulary[field.words]
+            words = F.array(*(F.lit(text).cast("string") for text in texts))
+            column = F.get(words, column - first)
+        elif field.name == "ts":
             column = F.timestamp_micros(column)
-        elif np.dtype(DTYPES[name]).kind == "i":
-            column = F.nullif(column, F.lit(NULL))
-        else:
+        elif field.is_float:
             column = F.nanvl(column, F.lit(None).cast("double"))
-        columns.append(column.alias(name))
+        elif not field.words:
+            column = F.nullif(column, F.lit(int(field.null)))
+        columns.append(column.alias(field.name))
     return events.select(*columns)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pyarrow as pa
 from pyspark.sql.types import (
     BinaryType,
@@ -16,12 +14,8 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from streambt_spark.core.ledger.events import COLUMNS, DTYPES
+from streambt_spark.stores.ledger import LEDGER_SCHEMA
 from streambt_spark.streams import schema
-from streambt_spark.streams.schema import SEQ, SYMBOL, TS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _TYPES: dict[pa.DataType, DataType] = {
     pa.string(): StringType(),
@@ -48,17 +42,5 @@ PACKS = struct_of(schema.PACKS)
 """What the operator takes."""
 
 
-def _ledger(types: Mapping[str, DataType]) -> StructType:
-    required = {"lane", TS, SEQ, "kind"}
-    return StructType([StructField(n, types[n], nullable=n not in required) for n in COLUMNS])
-
-
-LEDGER = _ledger(
-    {
-        name: DoubleType() if dtype().dtype.kind == "f" else LongType()
-        for name, dtype in DTYPES.items()
-    }
-    | {TS: TimestampType()}
-    | dict.fromkeys(("lane", "kind", SYMBOL, "side", "reason"), StringType())
-)
+LEDGER = struct_of(LEDGER_SCHEMA)
 """A run's ledger, one event a row; money is a count of minor units (cents)."""

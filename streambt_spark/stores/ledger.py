@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,43 +12,48 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from pyarrow import fs
 
-from streambt_spark.core.ledger.events import (
-    AUDIT,
-    COLUMNS,
-    DTYPES,
-    KIND_NAMES,
-    NULL,
-    REASONS,
-    SIDE_NAMES,
-    Events,
-    Kind,
-    digest,
+from streambt_spark.core.ledger.digest import (
+    EVENTS_AT_ONCE,
+    Columns,
+    Numbers,
+    Texts,
+    Vocabulary,
+    canonical_bytes,
+    digest_of_parts,
 )
-from streambt_spark.errors import OutputError, SourceNotFound
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REGISTRY, RUN_WORDS, Field, Kind, Registry, Words
+from streambt_spark.core.ledger.order import canonical_order, find_fault
+from streambt_spark.errors import DataError, LedgerDamaged, OutputError, SourceNotFound
 from streambt_spark.stores.location import Location
+from streambt_spark.stores.tables import TIMESTAMP, encode, times, to_numpy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-TEXT = ("lane", "kind", "symbol", "side", "reason")
-LEDGER_SCHEMA = pa.schema(
-    [
-        pa.field("ts", pa.timestamp("us", tz="UTC"))
-        if name == "ts"
-        else pa.field(
-            name,
-            pa.string()
-            if name in TEXT
-            else pa.float64()
-            if np.dtype(DTYPES[name]).kind == "f"
-            else pa.int64(),
-        )
-        for name in COLUMNS
-    ]
-)
-AUDIT_NAMES = tuple(sorted(KIND_NAMES[kind] for kind in AUDIT))
+REQUIRED = ("lane", "ts", "seq", "kind")
+"""What every event has."""
+
+RUNS_OF = 64
+"""Rows that follow one another in the order wanted are taken as slices, where so many do."""
+
+
+def schema_of(registry: Registry) -> pa.Schema:
+    """Return a ledger's columns: words as texts, times as timestamps, money as minor units."""
+
+    def column(field: Field) -> pa.DataType:
+        if field.words:
+            return pa.string()
+        if field.name == "ts":
+            return TIMESTAMP
+        return pa.float64() if field.is_float else pa.int64()
+
+    return pa.schema([pa.field(f.name, column(f), f.name not in REQUIRED) for f in registry.fields])
+
+
+LEDGER_SCHEMA = schema_of(REGISTRY)
 
 
 class Failure(NamedTuple):
@@ -63,49 +69,168 @@ class Failure(NamedTuple):
         return str(np.datetime64(self.ts, "us")).removesuffix(".000000") + "Z"
 
 
-def ledger_table(events: Events, lanes: Sequence[str], symbols: Sequence[str]) -> pa.Table:
-    """Return events as a table of LEDGER_SCHEMA; an audit event's lane is ''."""
-    texts: dict[str, Sequence[str | None]] = {
-        "lane": (*lanes, ""),
-        "kind": KIND_NAMES,
-        "symbol": (*symbols, None),
-        "side": (SIDE_NAMES[0], SIDE_NAMES[1], SIDE_NAMES[-1]),
-        "reason": REASONS,
-    }
-    columns = []
-    for field in LEDGER_SCHEMA:
-        values = getattr(events, field.name)
-        if field.name in texts:
-            columns.append(_decode(values, texts[field.name]))
-        elif field.name == "ts":
-            columns.append(pa.array(values).cast(field.type))
-        else:
-            null = np.isnan(values) if values.dtype.kind == "f" else values == NULL
-            columns.append(pa.array(values, mask=null))
-    return pa.table(columns, schema=LEDGER_SCHEMA)
+def ledger_table(events: Events, vocabulary: Vocabulary, registry: Registry = REGISTRY) -> pa.Table:
+    """Return events as a table of `schema_of(registry)`.
+
+    `vocabulary` is the plan's; the texts are the events' own.
+    """
+    words = {**vocabulary, "text": Words((None, *events.texts), -1)}
+    schema = schema_of(registry)
+    columns = [
+        _column(events.records[field.name], field, words).cast(schema.field(field.name).type)
+        for field in registry.fields
+    ]
+    return pa.table(columns, schema=schema)
 
 
-def _decode(codes: NDArray[Any], texts: Sequence[str | None]) -> pa.Array:
-    """Return the texts of codes; -1 is the last one."""
-    index = np.where(codes < 0, len(texts) + codes, codes).astype(np.int32)
-    null = np.array([text is None for text in texts])[index]
-    words = pa.array([text or "" for text in texts], pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(index, mask=null), words).cast(pa.string())
+def _column(values: NDArray[Any], field: Field, vocabulary: Vocabulary) -> pa.Array:
+    if field.words:
+        texts, first = vocabulary[field.words]
+        code = values.astype(np.int32) - first
+        null = np.array([text is None for text in texts])[code]
+        words = pa.array([text or "" for text in texts], pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(code, mask=null), words)
+    values = np.ascontiguousarray(values)
+    return pa.array(values, mask=field.nulls(values))
+
+
+def ledger_events(
+    ledger: pa.Table, registry: Registry = REGISTRY
+) -> tuple[Events, dict[str, Words]]:
+    """Return the rows of a ledger as events, and the vocabulary of their codes.
+
+    Raises DataError for a word of a fixed vocabulary that this release does not know.
+    """
+    records = np.repeat(registry.blank, len(ledger))
+    vocabulary = registry.vocabulary()
+    for field in registry.fields:
+        column = ledger[field.name]
+        if not field.words:
+            records[field.name] = _numbers(column, field)
+        elif column.null_count < len(column):
+            codes, vocabulary[field.words] = _codes(column, field, vocabulary[field.words])
+            records[field.name] = codes
+    return Events(records, vocabulary["text"].texts[1:]), vocabulary  # type: ignore[arg-type]
+
+
+def _numbers(column: pa.ChunkedArray, field: Field) -> NDArray[Any]:
+    if field.name == "ts":
+        return times(column)
+    return to_numpy(pc.fill_null(column, field.null) if column.null_count else column)
+
+
+def _codes(column: pa.ChunkedArray, field: Field, known: Words) -> tuple[NDArray[np.int32], Words]:
+    """Return the codes of texts, and their vocabulary: a run's own is what occurs."""
+    codes, found = encode(pc.drop_null(column) if column.null_count else column)
+    if field.words in RUN_WORDS:
+        known = Words((*known.texts, *(text for text in found if text not in known.texts)), -1)
+    place = {text: code for code, text in enumerate(known.texts, known.first)}
+    if strange := set(found) - set(place):
+        raise DataError(
+            f"the ledger's {field.name} {min(strange)!r} is not known to this release; "
+            "read it with the release that wrote it"
+        )
+    whole = np.full(len(column), int(field.null), np.int32)
+    whole[to_numpy(column.is_valid())] = np.array([place[text] for text in found])[codes]
+    return whole, known
 
 
 def account_events(ledger: pa.Table) -> pa.Table:
     """Return the events of the lanes, without the audit events, sorted by (lane, ts, seq)."""
-    audit = pc.is_in(ledger["kind"], pa.array(AUDIT_NAMES))
-    kept = ledger.filter(pc.invert(audit))
-    return kept.sort_by([("lane", "ascending"), ("ts", "ascending"), ("seq", "ascending")])
+    parts = list(_account_parts(ledger, max(len(ledger), 1)))
+    return pa.concat_tables(parts) if parts else ledger.slice(0, 0)
+
+
+def _account_parts(ledger: pa.Table, size: int) -> Iterator[pa.Table]:
+    """Yield the account events in canonical order, up to `size` at once."""
+    lane, lanes = encode(ledger["lane"])
+    order = canonical_order(lane, times(ledger["ts"]), to_numpy(ledger["seq"]))
+    audit = int((lane == 0).sum()) if lanes[:1] == ("",) else 0  # '' is the first of all texts
+    order = order[audit:] if order is not None else np.arange(audit, len(lane))
+    runs = 1 + int((np.diff(order) != 1).sum())
+    scattered = runs * RUNS_OF > len(order)
+    ledger = ledger.combine_chunks() if scattered else ledger
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        yield ledger.take(pa.array(rows)) if scattered else _slices(ledger, rows)
+
+
+def _slices(ledger: pa.Table, rows: NDArray[np.intp]) -> pa.Table:
+    """Return rows of which most follow one another, without touching each one."""
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    return pa.concat_tables([ledger.slice(int(run[0]), len(run)) for run in runs])
 
 
 def ledger_digest(ledger: pa.Table) -> str:
     """Return the digest of a ledger's account events, whatever the order of its rows."""
-    kept = account_events(ledger)
-    columns = {name: kept[name] for name in COLUMNS if name != "ts"}
-    columns["ts"] = kept["ts"].cast(pa.int64())
-    return digest({name: column.to_pylist() for name, column in columns.items()})
+    return digest_of_parts(map(canonical_columns, _account_parts(ledger, EVENTS_AT_ONCE)))
+
+
+def canonical_columns(ledger: pa.Table, registry: Registry = REGISTRY) -> Columns:
+    """Return rows of a ledger as the canonical form takes them: as they lie in memory."""
+    return [(f.number, _canonical(ledger[f.name].combine_chunks(), f)) for f in registry.fields]
+
+
+def _canonical(column: pa.Array, field: Field) -> Numbers | Texts:
+    null = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+    buffers, stop = column.buffers(), column.offset + len(column)
+    if not field.words:
+        return Numbers(np.frombuffer(buffers[1], np.int64)[column.offset : stop], null)
+    offsets = np.frombuffer(buffers[1], np.int32)[column.offset : stop + 1].astype(np.int64)
+    data = np.frombuffer(buffers[2] or b"", np.uint8)
+    return Texts(offsets[:-1], np.where(null, -1, np.diff(offsets)), data)
+
+
+def first_difference(a: pa.Table, b: pa.Table) -> int:
+    """Return the first row at which two tables of events differ, to the bit of a float."""
+    short = min(len(a), len(b))
+    for start in range(0, short, EVENTS_AT_ONCE):
+        parts = (table.slice(start, min(EVENTS_AT_ONCE, short - start)) for table in (a, b))
+        first, second = (_pieces(part) for part in parts)
+        for offset, (x, y) in enumerate(zip(first, second, strict=True)):
+            if x != y:
+                return start + offset
+    return short
+
+
+def _pieces(events: pa.Table) -> list[bytes]:
+    """Return the canonical bytes of each event."""
+    whole, starts = canonical_bytes(canonical_columns(events))
+    edges = [*starts.tolist(), len(whole)]
+    data = whole.tobytes()
+    return [data[start:stop] for start, stop in pairwise(edges)]
+
+
+def event_line(events: pa.Table, at: int) -> str:
+    """Return an event as a line to read: its fields that are not null."""
+    row = {name: events[name][at].as_py() for name in events.column_names}
+    row["ts"] = row["ts"].isoformat().replace("+00:00", "Z")
+    return " ".join(f"{name}={value}" for name, value in row.items() if value not in (None, ""))
+
+
+def check_numbers(ledger: pa.Table, address: str) -> None:
+    """Raise LedgerDamaged where a lane's events are not numbered 0, 1, 2, … each once.
+
+    Of the table it reads `lane` and `seq` alone.
+    """
+    lane, lanes = encode(ledger["lane"])
+    fault = find_fault(lane, to_numpy(ledger["seq"]))
+    if fault is None:
+        return
+    whose = f"lane {lanes[fault.lane]}" if lanes[fault.lane] else "the audit events"
+    found = "is missing" if fault.times == 0 else f"is there {fault.times} times"
+    raise LedgerDamaged(
+        f"the ledger {address} is damaged: of {whose}, event {fault.seq:,} {found}; "
+        "a copy of the ledger and its checkpoint from one moment is whole, or run again into "
+        "another folder"
+    )
+
+
+def check_ledger(address: str) -> None:
+    """Raise LedgerDamaged where a ledger lacks an event or has one twice; none is no fault."""
+    numbers = _read(address, columns=["lane", "seq"])
+    if numbers is not None:
+        check_numbers(numbers, address)
 
 
 def write_ledger(address: str, ledger: pa.Table) -> None:
@@ -141,7 +266,7 @@ def read_ledger(
 def failures(ledger: pa.Table) -> list[Failure]:
     """Return the strategies that a ledger tells were disabled, in the order of its rows."""
     disabled = ledger.filter(pc.equal(ledger["kind"], Kind.DISABLED.name.lower()))
-    texts = disabled["text" if "text" in disabled.column_names else "reason"].to_pylist()
+    texts = disabled["text"].to_pylist()
     lanes, times = disabled["lane"].to_pylist(), disabled["ts"].cast(pa.int64()).to_pylist()
     return [Failure(*each) for each in zip(lanes, times, texts, strict=True)]
 

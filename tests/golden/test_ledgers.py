@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from streambt_spark import Instrument
 from streambt_spark.allocation import AllIn, Bar, FixedSize, Portfolio
 from streambt_spark.stores.intake import intake
 from tests.golden.table import DAY, FIRST, check, lines, run
@@ -74,7 +75,12 @@ def test_a_fee_per_share_between_bounds_and_ticks_inside_the_bar() -> None:
         (0.51, 0.52, 0.5, 0.51),
         (0.49, 0.5, 0.47, 0.48),
     ]
-    settings = {"commission": "0.005/share min 1 max 0.5%", "slippage": "3 ticks", "cash": 10_000}
+    settings = {
+        "commission": "0.005/share min 1 max 0.5%",
+        "slippage": "3 ticks",
+        "cash": 10_000,
+        "instruments": {"PENNY": Instrument(tick=0.01)},
+    }
     result = run({"STOCK": stock, "PENNY": penny}, [1, 0, -1, 0], FixedSize(300), **settings)
     check(
         result,
@@ -133,6 +139,89 @@ def test_shorts_turn_over_at_the_open() -> None:
          6 order  #13 buy 20 X @ 119.00
          7 fill   #13 buy 20 X @ 130.00 fee 0 amount -260000 cash 10000 position 10
          7 equity 140000 = 10000 cash, exposure 130000     | 200000 + 6000 + 9000 - 75000
+        """,
+    )
+
+
+def test_a_reversal_that_does_not_fit_is_an_exit_and_a_reject() -> None:
+    """20 at 130.00 cost 2600 of the 2520: 10 close the short, the 10 of the entry are refused."""
+    bars = [(50, 51, 49, 50), (52, 53, 51, 51), (130, 131, 129, 130), (130, 130, 130, 130)]
+    result = run({"X": bars}, [-1, 1, 0, 0], FixedSize(10), cash=2_000, allow_short=True)
+    check(
+        result,
+        """
+         1 cash   +200000 = 200000 initial
+         1 equity 200000 = 200000 cash, exposure 0
+         1 order  #2 sell 10 X @ 50.00
+         2 fill   #2 sell 10 X @ 52.00 fee 0 amount +52000 cash 252000 position -10
+         2 equity 201000 = 252000 cash, exposure 51000
+         2 order  #5 buy 20 X @ 51.00
+         3 fill   #5 buy 10 X @ 130.00 fee 0 amount -130000 cash 122000 position 0
+         3 reject #5 buy 10 X @ 130.00 insufficient_cash   | 1300 are more than the 1220 left
+         3 equity 122000 = 122000 cash, exposure 0
+         4 equity 122000 = 122000 cash, exposure 0
+        """,
+    )
+    (order,) = result.orders.to_dict("records")[1:]
+    assert (order["status"], order["quantity"], order["filled_quantity"]) == (
+        "partially_filled",
+        20,
+        10,
+    )
+    assert order["reason"] == "insufficient_cash"
+
+
+def turn_over(
+    strength: Mapping[str, float], portfolio: Portfolio, bars: Mapping[str, Bar]
+) -> dict[str, float]:
+    """Short A, long B; then long A, without B."""
+    day = portfolio.ts // DAY - FIRST + 1
+    return {"A": -10.0, "B": 100.0} if day < 2 else {"A": 30.0, "B": 0.0}
+
+
+def test_the_exit_of_another_symbol_pays_for_a_reversal() -> None:
+    """A's order comes first and B's sale second; A's entry needs its cash, and waits for it."""
+    bars = {"A": at(10, 10, 10), "B": at(10, 10, 10)}
+    check(
+        run(bars, [1, 1, 0], turn_over, cash=1_200, allow_short=True),
+        """
+         1 cash   +120000 = 120000 initial
+         1 equity 120000 = 120000 cash, exposure 0
+         1 order  #2 sell 10 A @ 10.00
+         1 order  #3 buy 100 B @ 10.00
+         2 fill   #2 sell 10 A @ 10.00 fee 0 amount +10000 cash 130000 position -10
+         2 fill   #3 buy 100 B @ 10.00 fee 0 amount -100000 cash 30000 position 100
+         2 equity 120000 = 30000 cash, exposure 110000
+         2 order  #7 buy 40 A @ 10.00         | 10 to close, 30 to open: 400 of the 300 there are
+         2 order  #8 sell 100 B @ 10.00
+         3 fill   #7 buy 10 A @ 10.00 fee 0 amount -10000 cash 20000 position 0
+         3 fill   #8 sell 100 B @ 10.00 fee 0 amount +100000 cash 120000 position 0
+         3 fill   #7 buy 30 A @ 10.00 fee 0 amount -30000 cash 90000 position 30
+         3 equity 120000 = 90000 cash, exposure 30000
+        """,
+    )
+
+
+def test_all_in_turns_over_in_one_order() -> None:
+    """What a position is worth pays for its other side, from long to short and back."""
+    bars = {"X": at(10, 10, 10, 8, 8, 5, 5)}
+    check(
+        run(bars, [1, 0, -1, 0, 1, 0], AllIn(), cash=1_000, allow_short=True),
+        """
+         1 cash   +100000 = 100000 initial
+         1 equity 100000 = 100000 cash, exposure 0
+         1 order  #2 buy 100 X @ 10.00
+         2 fill   #2 buy 100 X @ 10.00 fee 0 amount -100000 cash 0 position 100
+         2 equity 100000 = 0 cash, exposure 100000
+         3 equity 100000 = 0 cash, exposure 100000
+         3 order  #6 sell 200 X @ 10.00       | 1000 close 100, and carry 100 on the other side
+         4 fill   #6 sell 200 X @ 8.00 fee 0 amount +160000 cash 160000 position -100
+         4 equity 80000 = 160000 cash, exposure 80000
+         5 equity 80000 = 160000 cash, exposure 80000
+         5 order  #10 buy 200 X @ 8.00        | nothing is free; 800 close 100, 800 buy 100
+         6 fill   #10 buy 200 X @ 5.00 fee 0 amount -100000 cash 60000 position 100
+         6 equity 110000 = 60000 cash, exposure 50000
+         7 equity 110000 = 60000 cash, exposure 50000
         """,
     )
 

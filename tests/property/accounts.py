@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import (
     AllIn,
     Allocation,
@@ -19,6 +18,7 @@ from streambt_spark.core.broker.allocation import (
     PercentOfEquity,
     TargetPercent,
 )
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.market.bars import Bars
 from streambt_spark.core.market.instruments import Instrument
 from streambt_spark.core.market.panel import Panel
@@ -150,7 +150,7 @@ def cases(draw: st.DrawFn) -> Case:
     symbols, slices = draw(st.integers(2, 4)), draw(st.integers(1, 12))
     names = NAMES[:symbols]
     traded = {name: draw(st.sampled_from(INSTRUMENTS)) for name in names}
-    size = np.array([round(traded[name].tick * 100) for name in names])
+    size = np.array([round((traded[name].tick or 0.01) * 100) for name in names])
     level = draw(st.sampled_from((30, 1000, 20_000)))
     near = (
         st.integers(max(level - 12, 1), level + 12)
@@ -184,10 +184,14 @@ def _case(
     orders = {name: draw(st.sampled_from((0, 0, 0, 4, -3))) for name in names}
     exact = {
         what: {name: F(str(getattr(traded[name], what))) for name in names}
-        for what in ("tick", "lot", "multiplier")
+        for what in ("lot", "multiplier")
+    }
+    ticks = {
+        name: (F(str(tick)),) * 2 if (tick := traded[name].tick) else (F("0.01"), F("0.0001"))
+        for name in names
     }
     rules = Rules(
-        names, F(cash), asks, shorts, slips, fees, **exact,
+        names, F(cash), asks, shorts, slips, fees, **exact, tick=ticks,
         opening={name: F(orders[name]) for name in names},
     )  # fmt: skip
     broker = Broker(float(cash), commission, slippage, shorts, 2, traded, orders)

@@ -8,10 +8,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from streambt_spark.core.block import Block, open_block, step
-from streambt_spark.core.ledger.events import COLUMNS, Events
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REGISTRY
 from streambt_spark.core.market.bars import FIELDS, Bars
 from streambt_spark.core.market.rows import RowKind, Rows, one_row, rows_of_bars
-from streambt_spark.core.plan import Plan
+from streambt_spark.core.plan import Plan, compile_plan
 
 DAY = 86_400_000_000
 
@@ -74,9 +75,10 @@ def deliveries(draw: st.DrawFn, bars: Bars) -> list[Rows]:
 
 def feed(plan: Plan, portions: Sequence[Rows], block: Block | None = None) -> tuple[Block, Events]:
     """Return the block after all portions, and the events of the lanes."""
-    block, events = block or open_block(plan), []
+    program, events = compile_plan(plan), list[Events]()
+    block = block or open_block(program)
     for rows in portions:
-        block, new = step(plan, block, rows)
+        block, new = step(program, block, rows)
         events.append(new)
     return block, Events.concat(events)
 
@@ -85,4 +87,4 @@ def bits(events: Events) -> list[bytes]:
     """Return the bits of the lanes' events in canonical order; audit events tell of arrival."""
     order = np.lexsort((events.seq, events.ts, events.lane))
     order = order[events.lane[order] >= 0]
-    return [getattr(events, name)[order].tobytes() for name in COLUMNS]
+    return [getattr(events, name)[order].tobytes() for name in REGISTRY.names]

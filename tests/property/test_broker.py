@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streambt_spark.core import plan as plans
-from streambt_spark.core.broker.account import open_account, step
 from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.audit import audit
-from streambt_spark.core.ledger.events import COLUMNS, Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REGISTRY, Kind
 from streambt_spark.core.ledger.trades import match_fills
-from streambt_spark.core.market.panel import Panel
 from streambt_spark.core.plan import Plan
 from streambt_spark.stores.ledger import ledger_table
+from tests.lanes import fold_lane
 from tests.ledgers import fills_of
 from tests.oracle import as_ledger
 from tests.property.accounts import Case, cases
@@ -30,35 +29,17 @@ def plan_of(case: Case) -> Plan:
     return Plan(case.panel.symbols, "1d", (), (lane,))
 
 
-def part(panel: Panel, rows: slice) -> Panel:
-    """Return some of a panel's slices."""
-    names = ("ts", "present", "open", "high", "low", "close", "volume")
-    return Panel(panel.symbols, *(getattr(panel, name)[rows] for name in names))
-
-
 def ledger_of(case: Case, *cuts: int) -> Events:
     """Return the events of a case, folded in portions that end at the cuts."""
-    (lane,) = plan_of(case).lanes
-    settings = lane.terms(case.panel.symbols)
-    account, events = open_account(len(case.panel.symbols)), []
-    edges = (0, *sorted(cuts), len(case.panel.ts))
-    for start, stop in pairwise(edges):
-        rows = slice(start, stop)
-        account, new = step(
-            settings,
-            account,
-            part(case.panel, rows),
-            case.strength[rows],
-            function=lane.function(),
-        )
-        events.append(new)
-    return Events.concat(events)
+    return fold_lane(case.panel, case.strength, case.broker, case.allocation, cuts=cuts)
 
 
 def rows_of(events: Events, symbols: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return events as the oracle tells them: without lane and nulls."""
-    table = ledger_table(events, ["lane"], symbols)
-    columns = {name: table[name].to_pylist() for name in COLUMNS if name not in ("lane", "ts")}
+    table = ledger_table(events, REGISTRY.vocabulary(["lane"], symbols, ["USD"]))
+    columns = {
+        name: table[name].to_pylist() for name in REGISTRY.names if name not in ("lane", "ts")
+    }
     columns["ts"] = events.ts.tolist()
     rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     return [{name: value for name, value in row.items() if value is not None} for row in rows]
@@ -82,9 +63,8 @@ def test_the_auditor_finds_nothing(case: Case) -> None:
 def test_any_portions_give_the_same_events(case: Case, cuts: list[int]) -> None:
     """Folding in portions, empty ones too, is folding at once."""
     whole = ledger_of(case)
-    split = ledger_of(case, *(min(cut, len(case.panel.ts)) for cut in cuts))
-    for name in COLUMNS:
-        assert getattr(whole, name).tobytes() == getattr(split, name).tobytes()
+    split = ledger_of(case, *cuts)
+    assert whole.records.tobytes() == split.records.tobytes()
 
 
 @given(cases(), st.integers(0, 12))

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streambt_spark.core.block import open_block, step
-from streambt_spark.core.ledger.events import REASONS, Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import REASONS, Kind
 from streambt_spark.core.market.bars import Bars
 from streambt_spark.core.market.portions import portions
 from streambt_spark.core.market.rows import RowKind, rows_of_bars
+from streambt_spark.core.plan import compile_plan
 from streambt_spark.engines import local
 from streambt_spark.streams.messages import Received, batch_of, messages_of, template
 from streambt_spark.streams.packing import packer, parts_of
@@ -58,7 +60,8 @@ def test_any_batches_and_packs_give_the_local_ledger(data: st.DataObject) -> Non
     extra = data.draw(st.lists(places, max_size=5))
     messages = topic(bars, extra)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(messages)), max_size=4)))
-    block, parts = open_block(plan), []
+    program = compile_plan(plan)
+    block, parts = open_block(program), []
     for start, stop in pairwise([0, *cuts, len(messages)]):
         batch = batch_of(messages[start:stop])
         order = pa.array(data.draw(st.permutations(range(stop - start))), pa.int64())
@@ -68,7 +71,7 @@ def test_any_batches_and_packs_give_the_local_ledger(data: st.DataObject) -> Non
             continue
         frame = pd.concat(frames).sample(frac=1, random_state=data.draw(st.integers(0, 9)))
         for rows in portions(parts_of(frame), data.draw(st.integers(1, 30))):
-            block, events = step(plan, block, rows)
+            block, events = step(program, block, rows)
             parts.append(events)
     events = Events.concat(parts)
     assert bits(events) == bits(local.run(plan, bars))

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from streambt_spark.core import plan as plans
 from streambt_spark.core.block import open_block
-from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import AllIn, EqualWeight, FixedSize
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
 from streambt_spark.core.indicators.library import indicator, resolve
 from streambt_spark.core.ledger.events import Events
-from streambt_spark.core.plan import Plan
+from streambt_spark.core.plan import Plan, compile_plan
 from streambt_spark.core.state import decode, encode
 from streambt_spark.engines import local
 from streambt_spark.errors import StateError
@@ -64,18 +64,20 @@ def test_a_saved_block_goes_on_as_if_nothing_had_happened(data: st.DataObject) -
     """Saved and restored between any two portions: the same bytes again, and the same events."""
     bars = data.draw(markets())
     plan = plan_of(bars.symbols)
-    block, parts = open_block(plan), []
+    program = compile_plan(plan)
+    block, parts = open_block(program), []
     for rows in data.draw(deliveries(bars)):
-        saved = encode(block, plan)
-        restored = decode(saved, plan)
-        assert encode(restored, plan) == saved
+        saved = encode(block, program)
+        restored = decode(saved, program)
+        assert encode(restored, program) == saved
         block, events = feed(plan, [rows], restored)
         parts.append(events)
     assert bits(Events.concat(parts)) == bits(local.run(plan, bars))
 
 
 PLAN = plan_of(("A", "B"))
-SAVED = encode([b for b, _ in local.fold(PLAN, bars_of(np.ones((9, 2), bool), 3), 4)][-2], PLAN)
+PROGRAM = compile_plan(PLAN)
+SAVED = encode([b for b, _ in local.fold(PLAN, bars_of(np.ones((9, 2), bool), 3), 4)][-2], PROGRAM)
 
 
 @settings(max_examples=400)
@@ -85,18 +87,18 @@ def test_a_changed_byte_is_noticed(at: int, flip: int) -> None:
     damaged = bytearray(SAVED)
     damaged[at] ^= flip
     with pytest.raises(StateError):
-        decode(bytes(damaged), PLAN)
+        decode(bytes(damaged), PROGRAM)
 
 
 @given(st.integers(0, len(SAVED) - 1))
 def test_a_missing_end_is_noticed(length: int) -> None:
     """However much is left."""
     with pytest.raises(StateError):
-        decode(SAVED[:length], PLAN)
+        decode(SAVED[:length], PROGRAM)
 
 
 @given(st.binary(max_size=200))
 def test_foreign_bytes_are_noticed(data: bytes) -> None:
     """Nothing else is taken for a state."""
     with pytest.raises(StateError):
-        decode(data, PLAN)
+        decode(data, PROGRAM)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from streambt_spark.core.ledger.events import Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import Kind
 from streambt_spark.core.ledger.lots import ROOM, Lots, open_lots, with_room
 from streambt_spark.core.ledger.metrics import measure
 from streambt_spark.core.ledger.summaries import from_text, summarise, to_text

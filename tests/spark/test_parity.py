@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from pyspark.sql import SparkSession
 
 from examples import momentum_rank, rsi_reversion, sma_cross
 from streambt_spark import Broker, Cerebro, Universe
+from streambt_spark.allocation import Bar, FixedSize, Portfolio
 from streambt_spark.core.market.bars import Bars
 from streambt_spark.engines import spark as engine
 from streambt_spark.engines.job import Job
 from streambt_spark.stores.intake import intake
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
-from streambt_spark.stores.ledger import ledger_digest, read_ledger
+from streambt_spark.stores.ledger import check_ledger, ledger_digest, read_ledger
 from streambt_spark.streams import feed
 from streambt_spark.streams.feed import replay_to_kafka
 from streambt_spark.streams.kafka import confluent
@@ -58,12 +60,31 @@ def small(few: Bars, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     return write_snapshot(bars_to_batches(few), path, interval="1d")
 
 
+def fails_in_2020(
+    strength: Mapping[str, float], portfolio: Portfolio, bars: Mapping[str, Bar]
+) -> dict[str, float]:
+    """Hold ten of each that rises, until the year it fails in."""
+    if portfolio.ts >= np.datetime64("2020-11-01", "us").astype(np.int64):
+        raise ValueError(f"boom at {portfolio.ts}")
+    return {symbol: 10.0 if wish > 0 else 0.0 for symbol, wish in strength.items()}
+
+
+RAISED = fails_in_2020.__code__.co_firstlineno + 5
+"""The line that raises."""
+
+
 def strategies(data: Bars | Snapshot | Universe) -> Cerebro:
-    """Return three strategies, one of them across symbols, in one block of lanes."""
+    """Return five strategies in one block of lanes.
+
+    One of them is across symbols, one fails on its way, and one records its session ends alone.
+    """
     cerebro = Cerebro(Broker(cash=1_000_000, commission="0.1%", slippage="1 ticks"))
     handle = cerebro.add_data(data)
     for example in (sma_cross, rsi_reversion, momentum_rank):
         example.build(cerebro, handle)
+    change = cerebro.add_indicator("ROC", handle["close"], timeperiod=3)
+    cerebro.add_strat(change, fails_in_2020)
+    cerebro.add_strat(change, FixedSize(5), label={"size": 5}, record="equity")
     return cerebro
 
 
@@ -84,6 +105,10 @@ def test_replay_gives_the_local_ledger(
     expected = strategies(bars).run("local")
     found = strategies(snapshot).run("spark", out=tmp_path, **options)
     assert found.digest == expected.digest
+    check_ledger(str(tmp_path / "ledger"))
+    (failed,) = (row for row in found.events.to_pylist() if row["kind"] == "disabled")
+    assert failed["text"].startswith("ValueError: boom at 16")
+    assert failed["text"].endswith(f"(test_parity.py line {RAISED})")
     assert found.counts == {
         "read": 29_245, "accepted": 29_245, "duplicate": 0, "late": 0, "rejected": 0, "revised": 0,
     }  # fmt: skip

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from streambt_spark.core.ledger.events import COLUMNS
+from streambt_spark.core.ledger.fields import REGISTRY
 from streambt_spark.errors import JavaMissing, SetupError
 from streambt_spark.spark import jars, schemas
 from streambt_spark.spark import session as sessions
@@ -182,7 +182,7 @@ def test_spark_defaults_equal_the_session_settings() -> None:
 
 def test_schemas_follow_the_core() -> None:
     """The ledger's columns are the core's, in their order, and money is an integer."""
-    assert tuple(schemas.LEDGER.names) == COLUMNS
+    assert tuple(schemas.LEDGER.names) == REGISTRY.names
     assert {schemas.LEDGER[name].dataType.simpleString() for name in ("cash", "equity")} == {
         "bigint"
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +18,11 @@ from streambt_spark.allocation import (
     Portfolio,
     TargetPercent,
 )
-from streambt_spark.core.broker.account import Broker, open_account, step, terms
-from streambt_spark.core.broker.allocation import Sizing
+from streambt_spark.core.broker.settings import Broker
+from streambt_spark.core.broker.sizing import Parameters, Sizing
 from streambt_spark.errors import BadParameter
 from tests.golden.table import DAY, FIRST, lines, run
+from tests.lanes import fold_lane
 from tests.property.accounts import panel_of
 
 Strength = Mapping[str, float]
@@ -51,8 +53,8 @@ def test_a_share_is_at_most_one(make: Any) -> None:
 
 def test_equal_weight_takes_the_universe_unless_told() -> None:
     """A third of the equity of each of three, or half of 90 % for two positions."""
-    assert EqualWeight().sizing(3) == (Sizing.TARGET_PERCENT, 1 / 3)
-    assert EqualWeight(2, share=0.9).sizing(3) == (Sizing.TARGET_PERCENT, 0.45)
+    assert EqualWeight().sizing(3) == Parameters(Sizing.TARGET_PERCENT, share=1 / 3)
+    assert EqualWeight(2, share=0.9).sizing(3) == Parameters(Sizing.TARGET_PERCENT, share=0.45)
 
 
 def test_percent_of_equity_is_sized_once() -> None:
@@ -94,9 +96,8 @@ def test_what_a_function_sees() -> None:
     present = np.array([[True, True], [True, False]])
     ticks = np.full((2, 2, 4), [1000, 1100, 0, 0])
     panel = panel_of(present, ticks, np.ones(2))
-    settings = terms(Broker(cash=1_000), watch, panel.symbols)
     pulse = np.array([[1.0, 0.0], [-2.0, 1.0]])
-    _, events = step(settings, open_account(2), panel, pulse, function=watch)
+    events = fold_lane(panel, pulse, Broker(cash=1_000), watch)
     bar = Bar(10.0, 11.0, 10.0, 11.0, 1.0)
     assert seen[0] == ({"A": 1.0}, Portfolio(DAY, 1000.0, 1000.0, {}, {}), {"A": bar, "B": bar})
     after = Portfolio(2 * DAY, 900.0, 1010.0, {"A": 10.0}, {"B": 5.0})
@@ -111,25 +112,33 @@ def raises_on_day_2(strength: Strength, portfolio: Portfolio, bars: Bars) -> dic
     return dict.fromkeys(strength, 5.0)
 
 
+def line_of(function: Any, text: str) -> int:
+    """Return the number of the line of a function's source that holds a text."""
+    source, first = inspect.getsourcelines(function)
+    return first + next(n for n, line in enumerate(source) if text in line)
+
+
 def test_a_function_that_raises_is_switched_off() -> None:
     """Its order of day 1 still fills; from day 2 the lane only holds, and the ledger says why."""
-    told = lines(run({"X": flat(10, 10, 10)}, [1, 1, 1], raises_on_day_2, cash=1_000))
-    assert told[3:] == [
+    result = run({"X": flat(10, 10, 10)}, [1, 1, 1], raises_on_day_2, cash=1_000)
+    assert lines(result)[3:] == [
         "2 fill   #2 buy 5 X @ 10.00 fee 0 amount -5000 cash 95000 position 5",
         "2 equity 100000 = 95000 cash, exposure 5000",
         "2 disabled allocation_raised",
         "3 equity 100000 = 95000 cash, exposure 5000",
     ]
+    line = line_of(raises_on_day_2, "raise RuntimeError")
+    assert texts(result) == [f"RuntimeError: no (test_allocation.py line {line})"]
+
+
+def texts(result: Any) -> list[str]:
+    """Return what the disabled events say."""
+    return [row["text"] for row in result.events.to_pylist() if row["kind"] == "disabled"]
 
 
 def outside(strength: Strength, portfolio: Portfolio, bars: Bars) -> dict[str, float]:
     """Ask for a symbol that is not there."""
-    return {"Z": 1.0}
-
-
-def endless(strength: Strength, portfolio: Portfolio, bars: Bars) -> dict[str, float]:
-    """Ask for more than can be counted."""
-    return {"X": 1e300}
+    return {"Z": 1.0, "X": 1.0}
 
 
 def unnumbered(strength: Strength, portfolio: Portfolio, bars: Bars) -> dict[str, float]:
@@ -137,9 +146,81 @@ def unnumbered(strength: Strength, portfolio: Portfolio, bars: Bars) -> dict[str
     return {"X": float("nan")}
 
 
-@pytest.mark.parametrize("function", [outside, endless, unnumbered])
-def test_targets_that_make_no_sense_switch_it_off(function: Any) -> None:
-    """No traceback, no order, one event."""
-    told = lines(run({"X": flat(10, 10)}, [1, 1], function, cash=1_000))
-    assert told[2] == "1 disabled allocation_raised"
-    assert len(told) == 4
+def boundless(strength: Strength, portfolio: Portfolio, bars: Bars) -> dict[str, float]:
+    """Ask for more than any number."""
+    return {"X": float("inf")}
+
+
+def worded(strength: Strength, portfolio: Portfolio, bars: Bars) -> dict[str, Any]:
+    """Ask for a word."""
+    return {"X": "much"}
+
+
+def silent(strength: Strength, portfolio: Portfolio, bars: Bars) -> None:
+    """Forget to return anything."""
+
+
+def listed(strength: Strength, portfolio: Portfolio, bars: Bars) -> list[float]:
+    """Return something else."""
+    return [1.0]
+
+
+def leaves(strength: Strength, portfolio: Portfolio, bars: Bars) -> dict[str, float]:
+    """Leave the program."""
+    raise SystemExit(3)
+
+
+def deep(strength: Strength, portfolio: Portfolio, bars: Bars) -> dict[str, float]:
+    """Fail in what it calls, with folders, an address and lines in the message."""
+    return helper(object())
+
+
+def helper(what: object) -> dict[str, float]:
+    """Fail."""
+    raise ValueError(f"no /tmp/x-1/y-2/prices.csv\nfor {what!r}")
+
+
+DEEP = (
+    "ValueError: no prices.csv for <object object at 0x…> "
+    f"(test_allocation.py line {line_of(helper, 'raise')})"
+)
+
+
+def refused(function: Any, message: str) -> str:
+    """Return what is told of an answer that is none: the function's first line."""
+    return f"BadParameter: {message} (test_allocation.py line {line_of(function, 'def ')})"
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (outside, refused(outside, "the allocation names symbols outside the universe: Z")),
+        (unnumbered, refused(unnumbered, "the allocation's target of X is nan, expected a number")),
+        (boundless, refused(boundless, "the allocation's target of X is inf, expected a number")),
+        (worded, refused(worded, "the allocation's target of X is 'much', expected a number")),
+        (silent, refused(silent, "the allocation returned None, expected {symbol: quantity}")),
+        (listed, refused(listed, "the allocation returned a list, expected {symbol: quantity}")),
+        (leaves, f"SystemExit: 3 (test_allocation.py line {line_of(leaves, 'raise')})"),
+        (deep, DEEP),
+    ],
+)
+def test_an_answer_that_makes_no_sense_switches_it_off(function: Any, said: str) -> None:
+    """No traceback, no order, one event that says in one line what is wrong, and where."""
+    result = run({"X": flat(10, 10)}, [1, 1], function, cash=1_000)
+    assert lines(result)[2] == "1 disabled allocation_raised"
+    assert len(lines(result)) == 4
+    assert texts(result) == [said]
+
+
+def endless(strength: Strength, portfolio: Portfolio, bars: Bars) -> dict[str, float]:
+    """Ask for more than can be counted."""
+    return {"X": -1e300}
+
+
+def test_a_target_that_cannot_be_counted_is_rejected() -> None:
+    """As a built-in allocation's is; the lane goes on."""
+    result = run({"X": flat(10, 10)}, [1, 1], endless, cash=1_000, allow_short=True)
+    rejects = [row for row in result.events.to_pylist() if row["kind"] == "reject"]
+    found = [(row["side"], row["quantity"], row["reason"]) for row in rejects]
+    assert found == [("sell", None, "quantity_too_large")] * 2
+    assert texts(result) == []

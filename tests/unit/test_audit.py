@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 
 from streambt_spark.core import plan as plans
-from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import FixedSize
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
 from streambt_spark.core.indicators.library import resolve
 from streambt_spark.core.ledger.audit import audit
-from streambt_spark.core.ledger.events import Events, Kind
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import Kind
 from streambt_spark.core.market.bars import Bars
 from streambt_spark.core.plan import Plan
 from streambt_spark.engines import local
@@ -69,16 +67,14 @@ def test_each_damage_is_found(column: str, row: int, change: float, message: str
     """One number off by the least there is."""
     damaged = getattr(EVENTS, column).copy()
     damaged[row] += change
-    changed: dict[str, Any] = {column: damaged}
-    found = audit(PLAN, replace(EVENTS, **changed), BARS)
+    found = audit(PLAN, EVENTS.with_column(column, damaged), BARS)
     assert any(message in violation for violation in found), found
     assert found[0].startswith(f"lane {PLAN.lanes[0].name} event {row} ")
 
 
 def test_a_missing_event_is_found() -> None:
     """The numbers have a gap."""
-    kept = np.arange(len(EVENTS)) != FILL
-    less = Events(*(getattr(EVENTS, name)[kept] for name in Events.__slots__))
+    less = EVENTS.take(np.arange(len(EVENTS)) != FILL)
     assert any("seq is" in violation for violation in audit(PLAN, less, BARS))
 
 

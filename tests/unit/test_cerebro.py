@@ -192,3 +192,15 @@ def test_a_function_across_symbols_trades() -> None:
         ["AAPL", "sell", "open"],
         ["SPY", "buy", "open"],
     ]
+
+
+def test_a_strategy_is_called_one_name() -> None:
+    """Added again it is the same lane; with another label it could not be told which is meant."""
+    cerebro = Cerebro()
+    pulse = cerebro.add_data(ROWS)["close"]
+    name = cerebro.add_strat(pulse, FixedSize(1), label={"size": 1})
+    assert cerebro.add_strat(pulse, FixedSize(1.0), label={"size": 1}) == name
+    assert len(cerebro.plan().lanes) == 1
+    for other in ({"label": {"size": 2}}, {"label": {"size": 1}, "record": "equity"}):
+        with pytest.raises(BadParameter, match=r"the same strategy was added as \{'size': 1\}"):
+            cerebro.add_strat(pulse, FixedSize(1), **other)

@@ -37,7 +37,7 @@ def third(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Any:
 
 SCRIPT = """
 from streambt_spark.allocation import PercentOfEquity
-from streambt_spark.core.broker.account import Broker
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.market.instruments import Instrument
 from streambt_spark.core.indicators.graph import DATA, Graph, compile_graph
 from streambt_spark.core.indicators.library import indicator, resolve

@@ -36,6 +36,9 @@ def test_a_decimal_tie_is_a_tie() -> None:
         (0.0, 0),
         (-2.9999999999, -3),
         (2e13 - 0.004, 2 * 10**13),
+        (2.0**51, 2**51),
+        (2.0**53 - 1, 2**53 - 1),
+        (-(2.0**51), -(2**51)),
     ],
 )
 def test_lots_go_towards_zero_but_for_lost_bits(lots: float, whole: int) -> None:

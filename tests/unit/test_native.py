@@ -15,7 +15,7 @@ from streambt_spark.core.indicators.program import compile_program
 from streambt_spark.core.indicators.stages import Native, Totals, Windowed
 from streambt_spark.core.indicators.talib import NAMES
 from streambt_spark.core.indicators.windows import anchor
-from streambt_spark.core.market.slices import Panel
+from streambt_spark.core.market.panel import Panel
 from streambt_spark.errors import BadParameter
 
 LENGTH, SYMBOLS, DAY = 700, 3, 86_400_000_000

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from streambt_spark.core.broker.account import Broker
 from streambt_spark.core.broker.allocation import (
     AllIn,
     EqualWeight,
@@ -14,9 +13,10 @@ from streambt_spark.core.broker.allocation import (
     PercentOfEquity,
     TargetPercent,
 )
+from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.indicators.graph import BARS, DATA, Graph, Ref, compile_graph
 from streambt_spark.core.indicators.library import resolve
-from streambt_spark.core.plan import Plan, lane, needed
+from streambt_spark.core.plan import Plan, compile_plan, lane, needed
 from streambt_spark.errors import BadParameter
 
 CLOSE, OPEN = Ref(BARS, "close"), Ref(BARS, "open")
@@ -73,6 +73,44 @@ def test_a_plan_is_told_by_all_that_makes_the_ledger() -> None:
         replace(plan, lanes=(lane(OPEN, AllIn(), Broker()),)),
     )
     assert len({p.identity for p in changed}) == len(changed)
+
+
+def test_labels_and_records_do_not_name_a_lane() -> None:
+    """They change nothing that the account does; the plan knows what it records."""
+    plain = lane(CLOSE, AllIn(), Broker())
+    called = lane(CLOSE, AllIn(), Broker(), label={"fast": 10, "rates": [1.5, None]})
+    few = lane(CLOSE, AllIn(), Broker(), record="equity")
+    assert plain.name == called.name == few.name
+    assert called.label == {"fast": 10, "rates": (1.5, None)}
+    plans = [Plan(("A",), "1d", (), (one,)) for one in (plain, called, few)]
+    assert plans[0].identity == plans[1].identity != plans[2].identity
+
+
+@pytest.mark.parametrize("label", [{"x": object()}, {"x": {1: 2}}, {3: 4}, "fast"])
+def test_a_label_holds_plain_values(label: object) -> None:
+    """Numbers, texts, booleans, None, and tuples of them, by name."""
+    with pytest.raises(BadParameter, match="label"):
+        lane(CLOSE, AllIn(), Broker(), label=label)  # type: ignore[arg-type]
+
+
+def test_a_program_holds_all_that_a_step_needs() -> None:
+    """Lanes of one account share how its symbols trade; each knows its number and currency."""
+    yen = Broker(cash=5, currency="JPY")
+    lanes = (
+        lane(CLOSE, FixedSize(1), Broker()),
+        lane(CLOSE, FixedSize(2), Broker()),
+        lane(OPEN, own, yen),
+    )
+    plan = Plan(("A", "B"), "1d", (), lanes)
+    program = compile_plan(plan)
+    first, second, third = program.lanes
+    assert first.traded is second.traded
+    assert first.traded is not third.traded
+    assert [int(terms.terms["lane"][0]) for terms in program.lanes] == [0, 1, 2]
+    assert plan.currencies == ("JPY", "USD")
+    assert [int(terms.terms["currency"][0]) for terms in program.lanes] == [1, 1, 0]
+    assert [terms.function for terms in program.lanes] == [None, None, own]
+    assert program.identity == plan.identity
 
 
 def test_only_what_a_pulse_depends_on_is_computed() -> None:

@@ -15,7 +15,7 @@ from streambt_spark.core.indicators.function import Family, Function
 from streambt_spark.core.indicators.graph import DATA, Graph, Node, Ref, compile_graph
 from streambt_spark.core.indicators.library import indicator, resolve
 from streambt_spark.core.indicators.program import compile_program
-from streambt_spark.core.market.slices import Panel
+from streambt_spark.core.market.panel import Panel
 from streambt_spark.errors import LookAheadError, StrategyError
 
 MINUTE, DAY = 60_000_000, 86_400_000_000

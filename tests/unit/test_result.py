@@ -242,7 +242,7 @@ def test_an_order_of_several_fills() -> None:
     result = replace(RESULT, reader=pa.Table.from_pylist(events, RESULT.ledger.schema))
     (order,) = result.orders.to_dict("records")
     expected = {
-        "status": "partly_filled", "reason": "insufficient_cash", "filled_ts": day(4),
+        "status": "partially_filled", "reason": "insufficient_cash", "filled_ts": day(4),
         "filled_quantity": 40.0, "fill_price": 11.5, "commission": 2.0,
     }  # fmt: skip
     assert {name: order[name] for name in expected} == expected

@@ -19,9 +19,10 @@ def slipped(
     *,
     tick: int = 100,
 ) -> float:
-    """Return the price after slippage, with 1/`tick` as the tick."""
+    """Return the price after slippage, with 1/`tick` as the tick; 0 for none."""
     s = parse(setting)
-    return float(slip(price, sign, low, high, s.kind, s.amount, s.outside_bar, 1, tick))
+    step = (1, tick) if tick else (0, 0)
+    return float(slip(price, sign, low, high, s.kind, s.amount, s.outside_bar, *step))
 
 
 @pytest.mark.parametrize("setting", [None, "none", "", "0", " None ", "0 ticks", "0%"])
@@ -36,12 +37,40 @@ def test_ticks_go_against_the_order() -> None:
     assert slipped("1 tick", 10.0, BUY, tick=4) == 10.25
 
 
-def test_a_percentage_is_rounded_half_even_to_the_tick() -> None:
-    """30.00 x 1.0005 is 30.015, a tie that goes to 30.02; 10.00 x 1.0005 is 10.005, to 10.00."""
-    assert slipped("0.05%", 30.0, BUY) == 30.02
-    assert slipped("0.05%", 10.0, BUY) == 10.0
-    assert slipped("0.05%", 10.0, SELL) == 10.0
-    assert slipped("0.05%", 30.0, SELL) == 29.98
+@pytest.mark.parametrize(
+    ("setting", "price", "bought", "sold"),
+    [
+        ("0.05%", 30.0, 30.02, 29.98),  # 30.015 and 29.985
+        ("0.05%", 10.0, 10.01, 9.99),  # 10.005 and 9.995, half a tick away
+        ("0.001%", 10.0, 10.01, 9.99),  # a hundredth of a tick away is a tick
+        ("0.1%", 10.0, 10.01, 9.99),  # on a tick stays there, whatever the last bits are
+        ("0.7%", 10.0, 10.07, 9.93),
+        ("0.01%", 10.004, 10.01, 10.0),  # the nearest tick would be better than the open
+        ("1 tick", 10.004, 10.02, 9.99),
+    ],
+)
+def test_the_tick_is_rounded_away_from_the_trader(
+    setting: str, price: float, bought: float, sold: float
+) -> None:
+    """A purchase up, a sale down: never a price better than the open."""
+    assert (slipped(setting, price, BUY), slipped(setting, price, SELL)) == (bought, sold)
+    assert sold <= price <= bought
+
+
+def test_a_price_without_a_tick_is_not_rounded() -> None:
+    """A crypto pair's, say."""
+    assert slipped("0.05%", 0.00001234, BUY, 0.0, 1.0, tick=0) == 0.00001234 * 1.0005
+    assert slipped("0.05%", 0.00001234, SELL, 0.0, 1.0, tick=0) == 0.00001234 * 0.9995
+
+
+@pytest.mark.parametrize("price", [10.0, 0.1, 12345.67, 1e-7, 3e15])
+@pytest.mark.parametrize("setting", ["0.000000001%", "0.3%", "40%"])
+@pytest.mark.parametrize("tick", [0, 1, 100, 10_000])
+def test_slippage_never_improves_a_price(price: float, setting: str, tick: int) -> None:
+    """Whatever the price, the size of the slippage and the tick."""
+    free = Slippage(SlippageKind.PERCENT, parse(setting).amount, outside_bar=True)
+    assert slipped(free, price, BUY, tick=tick) >= price
+    assert 0 <= slipped(free, price, SELL, tick=tick) <= price
 
 
 def test_nobody_traded_outside_the_bar() -> None:

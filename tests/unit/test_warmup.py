@@ -11,9 +11,9 @@ import pytest
 
 from streambt_spark import Broker, Cerebro, indicator
 from streambt_spark.allocation import FixedSize
-from streambt_spark.core.block import program_of
 from streambt_spark.core.indicators.library import check_memory_on
 from streambt_spark.core.market.bars import Bars
+from streambt_spark.core.plan import compile_plan
 from streambt_spark.errors import BadParameter
 from streambt_spark.stores.intake import intake
 
@@ -54,7 +54,7 @@ def cerebro_of(bars: Bars, func: Callable[..., Any], *columns: str) -> Cerebro:
 
 def told(bars: Bars, func: Callable[..., Any], *columns: str) -> list[str]:
     """Return the warnings about one function."""
-    return check_memory_on(program_of(cerebro_of(bars, func, *columns).plan()), bars)
+    return check_memory_on(compile_plan(cerebro_of(bars, func, *columns).plan()).features, bars)
 
 
 def latch(volume: Array, much: float = 5e6) -> Any:
@@ -151,7 +151,7 @@ def test_only_some_bars_are_tried() -> None:
     plan = cerebro_of(bars_of(closes), counted, "close").plan()
     kernel = plan.nodes[0].function.kernel
     object.__setattr__(kernel, "call", lambda close: calls.append(len(close)) or close)
-    assert check_memory_on(program_of(plan), bars_of(closes), rows=3_000) == []
+    assert check_memory_on(compile_plan(plan).features, bars_of(closes), rows=3_000) == []
     assert sum(size == 1_000 for size in calls) == 3
 
 

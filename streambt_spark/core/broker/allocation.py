@@ -1,8 +1,8 @@
 """Allocations: from a pulse's strength and the portfolio to a target position.
 
-A built-in allocation is a code and a number that the broker's kernel understands. A user's own is a
-Python function `f(strength, portfolio, bars) -> {symbol: target quantity}`, called once for each
-slice with the strengths that ask for something, after the fills of that slice.
+A built-in allocation is a row of parameters for the compiled sizing. A user's own is a Python
+function `f(strength, portfolio, bars) -> {symbol: target quantity}`, called once for each slice
+with the strengths that ask for something, after the fills of that slice.
 """
 
 from __future__ import annotations
@@ -10,19 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 
+from streambt_spark.core.broker.sizing import Parameters, Sizing
 from streambt_spark.errors import BadParameter
-
-
-class Sizing(IntEnum):
-    """How the kernel turns strength into a target."""
-
-    FIXED = 0
-    ENTRY_PERCENT = 1
-    TARGET_PERCENT = 2
-    ALL_IN = 3
-    FUNCTION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +24,9 @@ class FixedSize:
     def __post_init__(self) -> None:
         _check_positive("FixedSize", self.quantity)
 
-    def sizing(self, symbols: int) -> tuple[Sizing, float]:
-        """Return the kernel's code and number for a universe of `symbols`."""
-        return Sizing.FIXED, float(self.quantity)
+    def sizing(self, symbols: int) -> Parameters:
+        """Return the sizing for a universe of `symbols`."""
+        return Parameters(Sizing.FIXED, quantity=float(self.quantity))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +38,9 @@ class PercentOfEquity:
     def __post_init__(self) -> None:
         _check_share("PercentOfEquity", self.share)
 
-    def sizing(self, symbols: int) -> tuple[Sizing, float]:
-        """Return the kernel's code and number for a universe of `symbols`."""
-        return Sizing.ENTRY_PERCENT, float(self.share)
+    def sizing(self, symbols: int) -> Parameters:
+        """Return the sizing for a universe of `symbols`."""
+        return Parameters(Sizing.ENTRY_PERCENT, share=float(self.share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +52,9 @@ class TargetPercent:
     def __post_init__(self) -> None:
         _check_share("TargetPercent", self.share)
 
-    def sizing(self, symbols: int) -> tuple[Sizing, float]:
-        """Return the kernel's code and number for a universe of `symbols`."""
-        return Sizing.TARGET_PERCENT, float(self.share)
+    def sizing(self, symbols: int) -> Parameters:
+        """Return the sizing for a universe of `symbols`."""
+        return Parameters(Sizing.TARGET_PERCENT, share=float(self.share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +65,9 @@ class AllIn:
     slice, the first in the universe's order takes it.
     """
 
-    def sizing(self, symbols: int) -> tuple[Sizing, float]:
-        """Return the kernel's code and number for a universe of `symbols`."""
-        return Sizing.ALL_IN, 1.0
+    def sizing(self, symbols: int) -> Parameters:
+        """Return the sizing for a universe of `symbols`."""
+        return Parameters(Sizing.ALL_IN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +87,9 @@ class EqualWeight:
             _check_positive("EqualWeight", self.positions)
         _check_share("EqualWeight", self.share)
 
-    def sizing(self, symbols: int) -> tuple[Sizing, float]:
-        """Return the kernel's code and number for a universe of `symbols`."""
-        return Sizing.TARGET_PERCENT, self.share / (self.positions or symbols)
+    def sizing(self, symbols: int) -> Parameters:
+        """Return the sizing for a universe of `symbols`."""
+        return Parameters(Sizing.TARGET_PERCENT, share=self.share / (self.positions or symbols))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +123,13 @@ AllocationFunction = Callable[
 ]
 Allocation = FixedSize | PercentOfEquity | TargetPercent | AllIn | EqualWeight | AllocationFunction
 BUILT_IN = (FixedSize, PercentOfEquity, TargetPercent, AllIn, EqualWeight)
+
+
+def sizing_of(allocation: Allocation, symbols: int) -> Parameters:
+    """Return an allocation as the compiled sizing's parameters."""
+    if isinstance(allocation, BUILT_IN):
+        return allocation.sizing(symbols)
+    return Parameters(Sizing.FUNCTION)
 
 
 def _check_share(name: str, share: float) -> None:

@@ -51,3 +51,7 @@ class Sessions:
             return ts // DAY_US
         offset = self.offsets[np.searchsorted(self.changes, ts, side="right")]
         return (ts + offset + self.evening) // DAY_US
+
+
+UTC_DAYS = Sessions()
+"""Sessions of whoever never closes."""

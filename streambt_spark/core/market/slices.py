@@ -38,7 +38,7 @@ from streambt_spark.core.market.fates import (
 )
 from streambt_spark.core.market.faults import CODES, Reason
 from streambt_spark.core.market.panel import Panel, panel_of
-from streambt_spark.core.market.rows import LAST, NULL, RowKind, Rows
+from streambt_spark.core.market.rows import HEADER, LAST, NULL, RowKind, Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,13 +103,24 @@ def encode_buffer(buffer: Buffer) -> dict[str, NDArray[Any]]:
     }
 
 
-def decode_buffer(arrays: Mapping[str, NDArray[Any]]) -> Buffer:
-    """Return the buffer that `encode_buffer` gave; raises KeyError where an array is missing."""
+def decode_buffer(arrays: Mapping[str, NDArray[Any]], symbols: int) -> Buffer:
+    """Return the buffer that `encode_buffer` gave.
+
+    Raises KeyError or ValueError where it is not one of so many symbols.
+    """
+    forms: dict[str, tuple[Any, int]] = dict.fromkeys(("seen", "shown"), (np.int64, symbols))
+    forms["released"] = (np.int64, 1)
+    pending = {**{name: HEADER[name] for name in _PENDING}, **dict.fromkeys(FIELDS, np.float64)}
+    forms |= {name: (dtype, len(arrays["ts"])) for name, dtype in pending.items()}
+    for name, (dtype, size) in forms.items():
+        array = arrays[name]
+        if array.dtype != dtype or array.shape != (size,):
+            raise ValueError(f"{name} is {array.dtype}{array.shape}")
     code, ts, seq, known_at = (arrays[name] for name in _PENDING)
     kind, fault = np.zeros(len(ts), np.int8), np.zeros(len(ts), np.int8)
     fields = {name: arrays[name] for name in FIELDS}
-    pending = Rows(kind, code, ts, seq, known_at, fault, fields)
-    return Buffer(arrays["seen"], arrays["shown"], int(arrays["released"][0]), pending)
+    rows = Rows(kind, code, ts, seq, known_at, fault, fields)
+    return Buffer(arrays["seen"], arrays["shown"], int(arrays["released"][0]), rows)
 
 
 def align(

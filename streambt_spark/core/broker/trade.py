@@ -1,0 +1,228 @@
+"""The trade fold: all lanes of a block over the next slices.
+
+It has a state of its own, the lanes' accounts, and knows nothing of how rows became slices or how
+pulses were computed. Lanes do not disturb one another, so they may be folded side by side.
+
+Cash is a count of minor units, every posting rounded half to even; quantities are counts of lots. A
+purchase must be paid by free cash at the fill's price: cash less twice the value of the short
+positions (their proceeds are locked and matched by as much collateral, a stand-in until margin
+accounts exist). What does not fit is rejected whole, with its reason, and never shrunk, except for
+AllIn, whose very meaning is to take what there is. An order that turns a position over is an exit
+and an entry where it does not fit as a whole: the exit always fills, the entry fills or is rejected
+by itself, after the exits of the other symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streambt_spark.core.broker.account import ACCOUNT, POSITION, open_accounts, open_positions
+from streambt_spark.core.broker.allocation import FixedSize
+from streambt_spark.core.broker.fold import aim_all, disable, finish, fold
+from streambt_spark.core.broker.functions import FAILURES, ask, failure
+from streambt_spark.core.broker.matching import Market
+from streambt_spark.core.broker.orders import ORDER
+from streambt_spark.core.broker.settings import Broker
+from streambt_spark.core.broker.terms import Terms, compile_terms
+from streambt_spark.core.ledger.events import Events
+from streambt_spark.core.ledger.fields import EVENT
+from streambt_spark.core.market.panel import Panel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Run = Callable[[Callable[[int], list[Events]], Iterable[int]], Iterable[list[Events]]]
+"""How lanes are run: `map`, or the map of a pool of threads."""
+
+_TAPE = 8192
+"""Events that a tape has room for, beside those of one slice."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Books:
+    """The accounts of L lanes that trade S symbols, between steps."""
+
+    accounts: NDArray[np.void]  # ACCOUNT[L]
+    positions: NDArray[np.void]  # POSITION[L, S]
+    orders: tuple[NDArray[np.void], ...]  # by lane: ORDER, those that work
+
+
+def open_books(lanes: int, symbols: int) -> Books:
+    """Return the accounts before the first slice."""
+    none = np.empty(0, ORDER)
+    return Books(open_accounts(lanes), open_positions(lanes, symbols), (none,) * lanes)
+
+
+def trade(
+    lanes: Sequence[Terms],
+    books: Books,
+    panel: Panel,
+    sessions: NDArray[np.int64],
+    pulses: Sequence[NDArray[np.float64]],
+    *,
+    run: Run = map,
+) -> tuple[Books, list[Events]]:
+    """Fold the slices of `panel` into the accounts; `pulses` are float64[T, S], by lane.
+
+    `sessions` numbers the slices' sessions. Returns the accounts after the last slice and the
+    events, lane by lane; the argument is left as it was.
+    """
+    market = Market(
+        panel.ts, sessions, panel.present, panel.open, panel.high, panel.low, panel.close,
+        panel.volume,
+    )  # fmt: skip
+    after = Books(books.accounts.copy(), books.positions.copy(), books.orders)
+    orders = list(books.orders)
+
+    def one(lane: int) -> list[Events]:
+        desk = _Desk(
+            lanes[lane], after.accounts[lane : lane + 1], after.positions[lane], orders[lane]
+        )
+        events = desk.trade(panel, market, pulses[lane])
+        orders[lane] = desk.working()
+        return events
+
+    parts = [part for events in run(one, range(len(lanes))) for part in events]
+    return Books(after.accounts, after.positions, tuple(orders)), parts
+
+
+def close_books(lanes: Sequence[Terms], books: Books) -> tuple[Books, list[Events]]:
+    """Tell what is only known once no slice comes any more; return the accounts and the events."""
+    accounts, tape = books.accounts.copy(), np.empty(1, EVENT)
+    parts = []
+    for number, lane in enumerate(lanes):
+        if finish(accounts[number : number + 1], lane.terms, tape):
+            parts.append(Events(tape.copy()))
+    return Books(accounts, books.positions, books.orders), parts
+
+
+class _Desk:
+    """One lane while it trades: its account, which it writes into, and room for its events."""
+
+    def __init__(
+        self,
+        lane: Terms,
+        account: NDArray[np.void],
+        positions: NDArray[np.void],
+        orders: NDArray[np.void],
+    ) -> None:
+        self.lane = lane
+        self.account = account
+        self.positions = positions
+        self.orders = orders
+        self.texts: list[str] = []
+        self.parts: list[NDArray[np.void]] = []
+        self.tape = np.empty(0, EVENT)
+
+    def trade(self, panel: Panel, market: Market, strength: NDArray[np.float64]) -> list[Events]:
+        """Fold all slices and return the events, in parts."""
+        lane = self.lane
+        total, t = len(panel.ts), 0
+        while t < total:
+            self._make_room(total - t)
+            t, used, asked = fold(
+                market, strength, t, lane.terms, lane.sizing, lane.traded, lane.fees, self.account,
+                self.positions, self.orders, self.tape,
+            )  # fmt: skip
+            self._take(used)
+            if asked:
+                self._make_room(1)
+                self._take(self._ask(panel, market, strength, t - 1))
+        return [Events(part, tuple(self.texts)) for part in self.parts]
+
+    def working(self) -> NDArray[np.void]:
+        """Return the orders that work."""
+        return self.orders[: int(self.account["orders"][0])].copy()
+
+    def _take(self, used: int) -> None:
+        """Keep what was written to the tape; one that is half full becomes the events itself."""
+        if 2 * used > len(self.tape):
+            self.parts.append(self.tape[:used])
+            self.tape = np.empty(0, EVENT)
+        elif used:
+            self.parts.append(self.tape[:used].copy())
+
+    def _make_room(self, slices: int) -> None:
+        """Make room for the orders and events of at least one slice."""
+        symbols, working = len(self.positions), int(self.account["orders"][0])
+        if working + 2 * symbols > len(self.orders):
+            orders = np.empty(working + 3 * symbols, ORDER)
+            orders[:working] = self.orders[:working]
+            self.orders = orders
+        room = 2 * working + 4 * symbols + 4
+        if len(self.tape) < room:
+            self.tape = np.empty(room + min(slices, _TAPE), EVENT)
+
+    def _ask(self, panel: Panel, market: Market, strength: NDArray[np.float64], t: int) -> int:
+        """Ask the user's allocation about slice t and place its orders; return the events.
+
+        A function that fails is switched off for the rest of the run, and the event says why:
+        other lanes must not stop for it, and the ledger must show why this one no longer trades.
+        """
+        lane, function = self.lane, self.lane.function
+        assert function is not None
+        try:
+            targets = ask(function, panel, t, strength, lane, self.account[0], self.positions)
+        except FAILURES as error:
+            self.texts.append(failure(error, function))
+            return int(
+                disable(self.account, lane.terms, market.ts[t], len(self.texts) - 1, self.tape)
+            )
+        events: int = aim_all(
+            market, t, targets, lane.terms, lane.traded, self.account, self.positions, self.orders,
+            self.tape,
+        )  # fmt: skip
+        return events
+
+
+def encode_books(books: Books) -> dict[str, Any]:
+    """Return the accounts as plain arrays by name, for the state's frame."""
+    return {
+        "accounts": _columns(books.accounts),
+        "positions": _columns(books.positions),
+        "orders": [_columns(orders) for orders in books.orders],
+    }
+
+
+def decode_books(body: Mapping[str, Any], lanes: int, symbols: int) -> Books:
+    """Return the accounts that `encode_books` wrote.
+
+    Raises KeyError, TypeError or ValueError where they are not those of so many lanes and symbols.
+    """
+    books = Books(
+        _records(body["accounts"], ACCOUNT),
+        _records(body["positions"], POSITION),
+        tuple(_records(orders, ORDER) for orders in body["orders"]),
+    )
+    shapes = (books.accounts.shape, books.positions.shape, len(books.orders))
+    if shapes != ((lanes,), (lanes, symbols), lanes):
+        raise ValueError(f"accounts of {shapes}")
+    return books
+
+
+def _columns(records: NDArray[np.void]) -> dict[str, NDArray[Any]]:
+    return {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}
+
+
+def _records(columns: Mapping[str, NDArray[Any]], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Return columns as records; a column that is missing or of another type is an error."""
+    first = columns[(dtype.names or ())[-1]]
+    records = np.zeros(first.shape, dtype)
+    for name in dtype.names or ():
+        column = columns[name]
+        if column.dtype != records[name].dtype or column.shape != records[name].shape:
+            raise ValueError(f"a column {name} of {column.dtype} {column.shape}")
+        records[name] = column
+    return records
+
+
+def compile_kernels() -> None:
+    """Compile the kernels, or load them from numba's cache, by folding one slice."""
+    one = np.ones((1, 1))
+    panel = Panel(("A",), np.zeros(1, np.int64), np.ones((1, 1), bool), one, one, one, one, one)
+    terms = compile_terms(Broker(), FixedSize(1), ("A",))
+    trade([terms], open_books(1, 1), panel, np.zeros(1, np.int64), [one])
