@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from streambt_spark.stores.embedded import embedded_mongod
-from streambt_spark.stores.mongo import BarStore
-from tests.services.kafka import KafkaBroker, kafka_broker
-from tests.services.weed import S3Server, s3_server
+
+def _compiled_code() -> Path:
+    """Return a folder for numba's cache that belongs to the core's sources as they stand.
+
+    Numba looks at the file of a function alone, and not at those whose functions and constants it
+    is compiled with.
+    """
+    sources = sorted((Path(__file__).parents[1] / "streambt_spark" / "core").rglob("*.py"))
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    return Path(tempfile.gettempdir(), f"streambt-numba-{os.getuid()}", digest[:16])
+
+
+os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled_code()))  # before numba is imported
+
+from streambt_spark.stores.embedded import embedded_mongod  # noqa: E402
+from streambt_spark.stores.mongo import BarStore  # noqa: E402
+from tests.services.kafka import KafkaBroker, kafka_broker  # noqa: E402
+from tests.services.weed import S3Server, s3_server  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
 from streambt_spark import Instrument
-from streambt_spark.allocation import FixedSize, PercentOfEquity
+from streambt_spark.allocation import FixedSize, PercentOfEquity, Portfolio
 from streambt_spark.core.broker.money import MOST_VALUE, most_value, round_minor
 from streambt_spark.engines.result import Result
 from streambt_spark.errors import BadParameter
@@ -83,6 +84,39 @@ def test_an_order_that_is_too_dear_to_count_is_rejected() -> None:
     fee = run(at("X", 10, 10), [1, 0], FixedSize(1), cash=2_000, commission=1e300)
     assert [row["reason"] for row in rows(fee, "reject")] == ["value_too_large"]
     assert set(fee.equity["equity"]) == {2000.0}
+
+
+def test_the_cash_stays_a_count() -> None:
+    """Within a cent of 2**53 minor units: the sale that would pass it is rejected."""
+    result = run(at("X", 1, 1, 1e12, 1e12), [1, 0, -1, 0], FixedSize(1), cash=90_071_992_547_409)
+    assert [row["reason"] for row in rows(result, "reject")] == ["value_too_large"]
+    assert result.fills["cash"].tolist() == [90_071_992_547_408]
+
+
+def doubles(strength: Mapping[str, float], portfolio: Portfolio, bars: object) -> dict[str, float]:
+    """Hold ten, then twenty."""
+    return {"X": 20.0 if portfolio.quantity else 10.0}
+
+
+def test_a_position_stays_a_value() -> None:
+    """10 at 1.5e11 can be counted, and 10 more; 20 together cannot."""
+    result = run(at("X", *[1.5e11] * 4), [1, 1, 1, 0], doubles, cash=9e13)
+    assert result.fills["quantity"].tolist() == [10.0]
+    assert {row["reason"] for row in rows(result, "reject")} == {"value_too_large"}
+
+
+def turns(strength: Mapping[str, float], portfolio: Portfolio, bars: object) -> dict[str, float]:
+    """Hold so many that as many again are more than can be counted."""
+    return {"@X": -6e7 if portfolio.quantity else 6e7}
+
+
+def test_an_order_is_a_count_of_lots() -> None:
+    """6e15 lots long and 6e15 short are targets; the 1.2e16 between them are no order."""
+    result = run(at("@X", *[0.001] * 3), [1, 1, 0], turns, cash=1e6, allow_short=True)
+    assert result.positions["quantity"].tolist() == [6e7]
+    (reject,) = rows(result, "reject")
+    assert (reject["side"], reject["quantity"]) == ("sell", None)
+    assert reject["reason"] == "quantity_too_large"
 
 
 @pytest.mark.parametrize("multiplier", [float("inf"), float("nan"), 0, -1])

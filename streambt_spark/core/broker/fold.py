@@ -16,31 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from streambt_spark.core.broker.funds import (
-    AFFORDED,
-    QUANTITY_TOO_LARGE,
-    VALUE_TOO_LARGE,
-    afford,
-    cost_of,
-    fitting,
-    shorts_beside,
-    worth_of,
-)
-from streambt_spark.core.broker.matching import Market, quote
-from streambt_spark.core.broker.money import round_minor, whole_lots
-from streambt_spark.core.broker.orders import drop_ended, is_working, write_market_order
-from streambt_spark.core.broker.posting import (
-    close_order,
-    post_disabled,
-    post_equity,
-    post_fill,
-    post_order,
-    post_reject,
-    post_session,
-    post_start,
-)
+from streambt_spark.core.broker.execution import match_slice
+from streambt_spark.core.broker.matching import Market
+from streambt_spark.core.broker.orders import drop_ended
+from streambt_spark.core.broker.placing import allocate_slice, note, place
+from streambt_spark.core.broker.posting import post_disabled, post_session, post_start
 from streambt_spark.core.broker.recording import Policy
-from streambt_spark.core.broker.sizing import FUNCTION, Sizing, asks, target_of
+from streambt_spark.core.broker.sizing import FUNCTION
+from streambt_spark.core.broker.valuation import value_slice
 from streambt_spark.core.ledger.fields import REASONS
 
 if TYPE_CHECKING:
@@ -49,11 +32,8 @@ if TYPE_CHECKING:
     from streambt_spark.core.broker.records import Record, Records
 
 _EQUITY_ONLY = int(Policy.EQUITY)
-_ALL_IN = int(Sizing.ALL_IN)
-_NO_SHORT = REASONS.index("short_not_allowed")
 _RAISED = REASONS.index("allocation_raised")
 _NAN = float("nan")
-_NO_TEXT = -1
 
 
 @njit(cache=True, nogil=True)
@@ -80,23 +60,23 @@ def fold(
     buys, sells = np.empty(symbols, np.bool_), np.empty(symbols, np.bool_)
     scale = np.empty(symbols)
     for s in range(symbols):
-        _note(s, positions[s], sized, settings, traded[s], buys, sells, scale)
+        note(s, positions[s], sized, settings, traded[s], buys, sells, scale)
     n = 0
     t = start
     while t < total and _has_room(n, len(tape), account.orders, len(orders), symbols):
         n = _begin_slice(market, t, settings, traded, account, positions, orders, tape, n)
         if account.orders > 0:
-            n = _match(
+            n = match_slice(
                 market, t, settings, sized, traded, fees, account, positions, orders, tape, n
             )
             for i in range(account.orders):
                 s = orders[i].symbol
-                _note(s, positions[s], sized, settings, traded[s], buys, sells, scale)
+                note(s, positions[s], sized, settings, traded[s], buys, sells, scale)
             account.orders = drop_ended(orders, account.orders)
-        n = _value(market, t, settings, account, positions, scale, tape, n)
+        n = value_slice(market, t, settings, account, positions, scale, tape, n)
         if account.disabled == 0:
             if sized.code != FUNCTION:
-                n = _allocate(
+                n = allocate_slice(
                     market, t, strength, settings, sized, traded, account, positions, orders,
                     buys, sells, scale, tape, n,
                 )  # fmt: skip
@@ -113,28 +93,6 @@ def _has_room(n: int, room: int, orders: int, places: int, symbols: int) -> bool
     An order makes up to two events when it is matched, and one when it is placed.
     """
     return n + 2 * orders + 4 * symbols + 4 <= room and orders + 2 * symbols <= places
-
-
-@njit(cache=True, inline="always")
-def _note(
-    s: int,
-    position: Record,
-    sizing: Record,
-    terms: Record,
-    traded: Record,
-    buys: NDArray[np.bool_],
-    sells: NDArray[np.bool_],
-    scale: NDArray[np.float64],
-) -> None:
-    """Note of a symbol what only changes with its position or its orders.
-
-    That is which pulses would change it, for all others are passed over, and what the position is
-    worth at a price of one, in minor units.
-    """
-    held = position.lots + position.working
-    scale[s] = worth_of(position.lots, 1.0, terms, traded)
-    buys[s] = asks(True, held, sizing, terms, traded)
-    sells[s] = asks(False, held, sizing, terms, traded)
 
 
 @njit(cache=True, inline="always")
@@ -172,254 +130,6 @@ def _begin_slice(
     elif terms.policy == _EQUITY_ONLY and session != account.session:
         n = post_session(tape, n, account, terms)
     account.session = session
-    return n
-
-
-@njit(cache=True, inline="always")
-def place(
-    s: int,
-    lots: int,
-    price: float,
-    ts: int,
-    terms: Record,
-    traded: Record,
-    account: Record,
-    position: Record,
-    orders: Records,
-    tape: Records,
-    n: int,
-) -> int:
-    """Order some lots, below zero to sell, that were sized at a price; return the events."""
-    side = 1 if lots > 0 else -1
-    quantity = abs(lots) * traded.lot_num / traded.lot_den
-    after = position.lots + position.working + lots
-    reason = 0
-    if lots < 0 and after < 0 and terms.allow_short == 0:
-        reason = _NO_SHORT
-    elif abs(lots) > traded.most_lots:
-        reason, quantity = QUANTITY_TOO_LARGE, _NAN
-    number = account.number
-    n = post_order(tape, n, ts, s, side, quantity, price, reason, account, terms)
-    if reason == 0:
-        write_market_order(orders[account.orders], number, s, lots, ts)
-        account.orders += 1
-        position.working += lots
-    return n
-
-
-@njit(cache=True, inline="always")
-def _match(
-    market: Market,
-    t: int,
-    terms: Record,
-    sizing: Record,
-    traded: Records,
-    fees: NDArray[np.float64],
-    account: Record,
-    positions: Records,
-    orders: Records,
-    tape: Records,
-    n: int,
-) -> int:
-    """Match the working orders of a slice: exits, then the others; return the number of events.
-
-    A reversal that is not paid for as a whole is an exit and an entry: the exit fills at once, the
-    rest is an order among the others, which fills or is rejected by itself.
-    """
-    for exits in (True, False):
-        for i in range(account.orders):
-            order = orders[i]
-            exit_ = positions[order.symbol].lots * order.side < 0
-            present = market.present[t, order.symbol]
-            if is_working(order) and present and (exit_ or not exits):
-                n = _execute(
-                    market, t, exits, order, terms, sizing, traded, fees, account, positions,
-                    tape, n,
-                )  # fmt: skip
-    return n
-
-
-@njit(cache=True, inline="always")
-def _execute(
-    market: Market,
-    t: int,
-    exits: bool,
-    order: Record,
-    terms: Record,
-    sizing: Record,
-    traded: Records,
-    fees: NDArray[np.float64],
-    account: Record,
-    positions: Records,
-    tape: Records,
-    n: int,
-) -> int:
-    """Fill or reject an order at its symbol's bar; return the number of events."""
-    s = order.symbol
-    position, instrument = positions[s], traded[s]
-    price, lots = quote(market, t, order, terms, instrument)
-    ts, held = market.ts[t], position.lots
-    shorts = 0 if account.shorts == 0 else shorts_beside(s, positions, terms, traded)
-    rules = (price, shorts, account, position, terms, instrument, fees)
-    reason = afford(lots, *rules)
-    reverses = held * lots < 0 and abs(lots) > abs(held)
-    if reason != AFFORDED and reverses and afford(-held, *rules) == AFFORDED:
-        n = _fill(tape, n, ts, order, -held, price, account, position, terms, instrument, fees)
-        if exits:
-            return n
-        lots += held
-        reason = afford(lots, *rules)
-    if reason != AFFORDED and sizing.code == _ALL_IN:
-        fits = fitting(lots, *rules)
-        if fits != 0:
-            reason, lots = AFFORDED, fits
-    if reason != AFFORDED:
-        return post_reject(tape, n, ts, order, price, reason, account, position, terms, instrument)
-    n = _fill(tape, n, ts, order, lots, price, account, position, terms, instrument, fees)
-    close_order(order, position)
-    return n
-
-
-@njit(cache=True, inline="always")
-def _fill(
-    tape: Records,
-    n: int,
-    ts: int,
-    order: Record,
-    lots: int,
-    price: float,
-    account: Record,
-    position: Record,
-    terms: Record,
-    traded: Record,
-    fees: NDArray[np.float64],
-) -> int:
-    _, amount, fee = cost_of(lots, price, terms, traded, fees)
-    return post_fill(
-        tape, n, ts, order, lots, price, amount, fee, account, position, terms, traded
-    )  # fmt: skip
-
-
-@njit(cache=True, inline="always")
-def _value(
-    market: Market,
-    t: int,
-    terms: Record,
-    account: Record,
-    positions: Records,
-    scale: NDArray[np.float64],
-    tape: Records,
-    n: int,
-) -> int:
-    """Mark the positions at the close and post what the account is worth; return the events.
-
-    A close at which a position is worth more than can be counted is not believed: the position
-    keeps its mark, and the account is disabled.
-    """
-    total, exposure, believed = 0, 0, True
-    most = float(terms.most_value)
-    for s in range(len(scale)):
-        if scale[s] == 0.0:
-            continue
-        if market.present[t, s]:
-            if abs(scale[s] * market.close[t, s]) < most:
-                positions[s].mark = market.close[t, s]
-            else:
-                believed = False
-        worth = round_minor(scale[s] * positions[s].mark)
-        total += worth
-        exposure += abs(worth)
-    n = post_equity(
-        tape, n, market.ts[t], total, exposure, market.session[t], account, terms
-    )  # fmt: skip
-    if not believed and account.disabled == 0:
-        n = post_disabled(tape, n, market.ts[t], VALUE_TOO_LARGE, _NO_TEXT, account, terms)
-    return n
-
-
-@njit(cache=True, inline="always")
-def _allocate(
-    market: Market,
-    t: int,
-    strength: NDArray[np.float64],
-    terms: Record,
-    sizing: Record,
-    traded: Records,
-    account: Record,
-    positions: Records,
-    orders: Records,
-    buys: NDArray[np.bool_],
-    sells: NDArray[np.bool_],
-    scale: NDArray[np.float64],
-    tape: Records,
-    n: int,
-) -> int:
-    """Order what is missing to the targets of a built-in allocation; return the events."""
-    equity = account.last_equity
-    spendable = float(equity - account.last_exposure)
-    for s in range(len(positions)):
-        wish = strength[t, s]
-        changes = ((wish > 0.0) & buys[s]) | ((wish < 0.0) & sells[s])
-        if not changes or not market.present[t, s]:
-            continue
-        position, instrument, close = positions[s], traded[s], market.close[t, s]
-        held = position.lots + position.working
-        target, spendable = target_of(
-            wish, held, close, equity, spendable, sizing, terms, instrument
-        )
-        n = aim(
-            s, target, close, market.ts[t], terms, instrument, account, position, orders, tape, n
-        )
-        _note(s, position, sizing, terms, instrument, buys, sells, scale)
-    return n
-
-
-@njit(cache=True, inline="always")
-def aim(
-    s: int,
-    target: float,
-    close: float,
-    ts: int,
-    terms: Record,
-    traded: Record,
-    account: Record,
-    position: Record,
-    orders: Records,
-    tape: Records,
-    n: int,
-) -> int:
-    """Order what is missing to a target in lots, not yet whole; return the number of events."""
-    if not abs(target) < traded.most_lots + 1:
-        side = 1 if target > 0 else -1
-        return post_order(
-            tape, n, ts, s, side, _NAN, close, QUANTITY_TOO_LARGE, account, terms
-        )  # fmt: skip
-    lots = whole_lots(target) - position.lots - position.working
-    if lots == 0:
-        return n
-    return place(s, lots, close, ts, terms, traded, account, position, orders, tape, n)
-
-
-@njit(cache=True)
-def aim_all(
-    market: Market,
-    t: int,
-    targets: NDArray[np.float64],
-    terms: Records,
-    traded: Records,
-    accounts: Records,
-    positions: Records,
-    orders: Records,
-    tape: Records,
-) -> int:
-    """Order what is missing to a user's targets in lots, NaN for none; return the events."""
-    n = 0
-    for s in range(len(targets)):
-        if targets[s] == targets[s]:
-            n = aim(
-                s, targets[s], market.close[t, s], market.ts[t], terms[0], traded[s], accounts[0],
-                positions[s], orders, tape, n,
-            )  # fmt: skip
     return n
 
 

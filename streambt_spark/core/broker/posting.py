@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from numba import njit
 
-from streambt_spark.core.broker.orders import end
+from streambt_spark.core.broker.orders import end, write_market_order
 from streambt_spark.core.broker.recording import Policy, observe_equity, observe_fill
 from streambt_spark.core.ledger.fields import REASONS, REGISTRY, Kind
 
@@ -142,6 +142,37 @@ def post_order(
     n: int,
     ts: int,
     symbol: int,
+    lots: int,
+    price: float,
+    orders: Records,
+    account: Record,
+    position: Record,
+    terms: Record,
+    traded: Record,
+) -> int:
+    """Place a market order of some lots, below zero for a sale; return the number of events.
+
+    Its id is the number that its event has in a full ledger. `price` is what it was sized at.
+    """
+    order = orders[account.orders]
+    write_market_order(order, account.number, symbol, lots, ts)
+    account.orders += 1
+    position.working += lots
+    event = begin(tape, n, ts, _ORDER, account, terms)
+    event.symbol = symbol
+    event.side = order.side
+    event.order_id = order.id
+    event.quantity = order.lots * traded.lot_num / traded.lot_den
+    event.price = price
+    return keep(n, _ORDER, account, terms)
+
+
+@njit(cache=True)
+def post_refusal(
+    tape: Records,
+    n: int,
+    ts: int,
+    symbol: int,
     side: int,
     quantity: float,
     price: float,
@@ -149,19 +180,15 @@ def post_order(
     account: Record,
     terms: Record,
 ) -> int:
-    """Write an order that was placed, or refused for a reason; return the number of events.
-
-    Its id is the number that this event has in a full ledger.
-    """
-    kind = _ORDER if reason == 0 else _REJECT
-    event = begin(tape, n, ts, kind, account, terms)
+    """Tell of an order that is not placed; return the number of events."""
+    event = begin(tape, n, ts, _REJECT, account, terms)
     event.symbol = symbol
     event.side = side
     event.order_id = account.number
     event.quantity = quantity
     event.price = price
     event.reason = reason
-    return keep(n, kind, account, terms)
+    return keep(n, _REJECT, account, terms)
 
 
 @njit(cache=True)

@@ -22,10 +22,11 @@ import numpy as np
 
 from streambt_spark.core.broker.account import ACCOUNT, POSITION, open_accounts, open_positions
 from streambt_spark.core.broker.allocation import FixedSize
-from streambt_spark.core.broker.fold import aim_all, disable, finish, fold
+from streambt_spark.core.broker.fold import disable, finish, fold
 from streambt_spark.core.broker.functions import FAILURES, ask, failure
 from streambt_spark.core.broker.matching import Market
 from streambt_spark.core.broker.orders import ORDER
+from streambt_spark.core.broker.placing import aim_all
 from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.broker.terms import Terms, compile_terms
 from streambt_spark.core.ledger.events import Events
