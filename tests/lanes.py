@@ -35,10 +35,10 @@ def fold_lane(
     """Return the events of a lane, folded in portions that end at the cuts."""
     terms = compile_terms(broker, allocation, panel.symbols, policy=policy_of(record))
     sessions = panel.ts if sessions is None else sessions
-    books, events = open_books(1, len(panel.symbols)), list[Events]()
+    books, events = open_books([terms], len(panel.symbols)), list[Events]()
     edges = (0, *sorted(min(cut, len(panel.ts)) for cut in cuts), len(panel.ts))
     for start, stop in pairwise(edges):
         rows = slice(start, stop)
         books, new = trade([terms], books, part(panel, rows), sessions[rows], [strength[rows]])
         events += new
-    return Events.concat([*events, *close_books([terms], books)[1]])
+    return Events.concat([*events, *close_books(books)[1]])

@@ -53,7 +53,7 @@ def compile_kernels() -> None:
 def open_block(program: Program) -> Block:
     """Return the block before its first row."""
     symbols = len(program.plan.symbols)
-    books = open_books(len(program.lanes), symbols)
+    books = open_books(program.lanes, symbols)
     return Block(open_buffer(symbols), open_features(program.features, symbols), books, 0)
 
 
@@ -76,7 +76,7 @@ def step(program: Program, block: Block, rows: Rows, *, run: Run = map) -> tuple
         sessions = program.sessions(panel.ts)
         books, parts = trade(program.lanes, books, panel, sessions, pulses, run=run)
     if ended:
-        books, last = close_books(program.lanes, books)
+        books, last = close_books(books)
         parts = [*parts, *last]
     audit = _audit(rows, release, block.audited, end=ended)
     after = Block(buffer, features, books, block.audited + len(audit))

@@ -214,9 +214,9 @@ def test_an_opening_order_counts_towards_the_target() -> None:
 
 def test_the_account_given_is_left_as_it_was() -> None:
     """A step that is repeated after a crash starts from the same account."""
-    books = open_books(1, 1)
     panel = panel_of(np.ones((3, 1), bool), np.full((3, 1, 4), [1000, 1000, 0, 0]), np.ones(1))
     lanes = [compile_terms(Broker(cash=1_000), AllIn(), panel.symbols)]
+    books = open_books(lanes, 1)
     first, events = trade(lanes, books, panel, panel.ts, [np.ones((3, 1))])
     again, repeated = trade(lanes, books, panel, panel.ts, [np.ones((3, 1))])
     assert not books.accounts["seq"].any()

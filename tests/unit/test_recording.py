@@ -10,10 +10,12 @@ from streambt_spark.core.broker.allocation import FixedSize
 from streambt_spark.core.ledger.audit import audit
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import REGISTRY, Kind
+from streambt_spark.core.ledger.summaries import Curve, summarise, to_text
 from streambt_spark.engines import local
 from streambt_spark.errors import BadParameter
 from tests.golden.table import planned
 from tests.lanes import fold_lane
+from tests.ledgers import fills_of
 from tests.property.accounts import panel_of
 from tests.property.streams import bars_of
 
@@ -26,8 +28,9 @@ SESSIONS = np.arange(9) // 4  # of four slices, four, and one that is not over
 
 def recorded(record: str, *cuts: int) -> Events:
     """Return the events of the lane under a policy."""
-    kept = {"record": record, "sessions": SESSIONS, "cuts": cuts}
-    return fold_lane(PANEL, WISHES, BROKER, FixedSize(10), **kept)  # type: ignore[arg-type]
+    return fold_lane(
+        PANEL, WISHES, BROKER, FixedSize(10), record=record, sessions=SESSIONS, cuts=cuts
+    )
 
 
 FULL = recorded("full")
@@ -53,19 +56,38 @@ def test_fills_and_session_ends_are_those_of_the_full_ledger() -> None:
     assert (np.diff(few.ts) >= 0).all()
 
 
+@pytest.mark.parametrize("record", ["equity", "metrics"])
 @pytest.mark.parametrize("cuts", [(1,), (3, 4), (4, 5), (2, 6, 8), tuple(range(9))])
-def test_portions_do_not_show(cuts: tuple[int, ...]) -> None:
-    """A session's end is told once, wherever the portions end."""
-    assert recorded("equity", *cuts).records.tobytes() == recorded("equity").records.tobytes()
+def test_portions_do_not_show(record: str, cuts: tuple[int, ...]) -> None:
+    """A session's end is told once, and the summary is the same, wherever the portions end."""
+    cut, whole = recorded(record, *cuts), recorded(record)
+    assert cut.records.tobytes() == whole.records.tobytes()
+    assert cut.texts == whole.texts
+
+
+@pytest.mark.parametrize("record", ["equity", "metrics"])
+def test_the_last_event_is_the_summary_of_the_full_ledger(record: str) -> None:
+    """To the bit, at the time of the last slice."""
+    curve = Curve(FULL.ts[FULL.kind == Kind.EQUITY], SESSIONS, *(
+        np.ascontiguousarray(getattr(FULL, name)[FULL.kind == Kind.EQUITY])
+        for name in ("equity", "exposure")
+    ))  # fmt: skip
+    fills = fills_of(FULL)
+    ends = np.array([0, len(curve)]), np.array([0, len(fills)])
+    (whole,) = summarise(np.array([100_000]), curve, ends[0], fills, ends[1], 1)
+    last = recorded(record).take(slice(-1, None))
+    assert (last.kind.tolist(), last.ts.tolist()) == ([Kind.SUMMARY], [9 * DAY])
+    assert last.texts == (to_text(whole),)
 
 
 def test_a_lane_of_metrics_tells_nothing_on_its_way() -> None:
-    """But for why it no longer trades."""
-    assert len(recorded("metrics")) == 0
+    """But for why it no longer trades; the last event is its summary."""
+    assert recorded("metrics").kind.tolist() == [Kind.SUMMARY]
     ticks = np.array([[[1000, 1000, 0, 0]]] * 2 + [[[10**18, 10**18, 0, 0]]])
     panel = panel_of(np.ones((3, 1), bool), ticks, np.ones(1))
     events = fold_lane(panel, np.ones((3, 1)), BROKER, FixedSize(10), record="metrics")
-    assert events.kind.tolist() == [Kind.DISABLED]
+    assert events.kind.tolist() == [Kind.DISABLED, Kind.SUMMARY]
+    assert events.seq.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("record", ["full", "equity", "metrics"])

@@ -16,13 +16,9 @@ ACCOUNT = np.dtype(
     [
         ("cash", "i8", (CURRENCIES,)),  # minor units of each currency
         ("seq", "i8"),  # the number of the next event
-        ("number", "i8"),  # the number that the next event has in a full ledger
         ("orders", "i8"),  # working orders
         ("shorts", "i8"),  # positions below zero
-        ("session", "i8"),  # that of the last slice
-        ("last_ts", "i8"),  # the last slice's time, and the figures after it
-        ("last_cash", "i8"),
-        ("last_equity", "i8"),
+        ("last_equity", "i8"),  # after the last slice
         ("last_exposure", "i8"),
         ("started", "i1"),  # a slice was seen
         ("disabled", "i1"),  # no more orders are placed

@@ -20,8 +20,7 @@ from streambt_spark.core.broker.execution import match_slice
 from streambt_spark.core.broker.matching import Market
 from streambt_spark.core.broker.orders import drop_ended
 from streambt_spark.core.broker.placing import allocate_slice, note, place
-from streambt_spark.core.broker.posting import post_disabled, post_session, post_start
-from streambt_spark.core.broker.recording import Policy
+from streambt_spark.core.broker.posting import post_disabled, post_start
 from streambt_spark.core.broker.sizing import FUNCTION
 from streambt_spark.core.broker.valuation import value_slice
 from streambt_spark.core.ledger.fields import REASONS
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
     from streambt_spark.core.broker.records import Record, Records
 
-_EQUITY_ONLY = int(Policy.EQUITY)
 _RAISED = REASONS.index("allocation_raised")
 _NAN = float("nan")
 
@@ -64,7 +62,8 @@ def fold(
     n = 0
     t = start
     while t < total and _has_room(n, len(tape), account.orders, len(orders), symbols):
-        n = _begin_slice(market, t, settings, traded, account, positions, orders, tape, n)
+        if account.started == 0:
+            n = _start(market.ts[t], settings, traded, account, positions, orders, tape, n)
         if account.orders > 0:
             n = match_slice(
                 market, t, settings, sized, traded, fees, account, positions, orders, tape, n
@@ -104,10 +103,9 @@ def _wants(present: NDArray[np.bool_], strength: NDArray[np.float64]) -> bool:
     return False
 
 
-@njit(cache=True, inline="always")
-def _begin_slice(
-    market: Market,
-    t: int,
+@njit(cache=True)
+def _start(
+    ts: int,
     terms: Record,
     traded: Records,
     account: Record,
@@ -116,29 +114,13 @@ def _begin_slice(
     tape: Records,
     n: int,
 ) -> int:
-    """Tell what the new slice ends or begins: a session, the run with its opening orders."""
-    session = market.session[t]
-    if account.started == 0:
-        ts = market.ts[t]
-        n = post_start(tape, n, ts, account, terms)
-        for s in range(len(traded)):
-            lots = traded[s].opening
-            if lots != 0:  # no close was seen when it was decided
-                n = place(
-                    s, lots, _NAN, ts, terms, traded[s], account, positions[s], orders, tape, n
-                )
-    elif terms.policy == _EQUITY_ONLY and session != account.session:
-        n = post_session(tape, n, account, terms)
-    account.session = session
+    """Begin with the first slice: the start cash and the opening orders; return the events."""
+    n = post_start(tape, n, ts, account, terms)
+    for s in range(len(traded)):
+        lots = traded[s].opening
+        if lots != 0:  # no close was seen when it was decided
+            n = place(s, lots, _NAN, ts, terms, traded[s], account, positions[s], orders, tape, n)
     return n
-
-
-@njit(cache=True)
-def finish(accounts: Records, terms: Records, tape: Records) -> int:
-    """Post what is only known at the end of the stream; return the number of events."""
-    if terms[0].policy == _EQUITY_ONLY and accounts[0].started:
-        return post_session(tape, 0, accounts[0], terms[0])
-    return 0
 
 
 @njit(cache=True)

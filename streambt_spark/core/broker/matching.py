@@ -22,10 +22,9 @@ _NONE = int(SlippageKind.NONE)
 
 
 class Market(NamedTuple):
-    """The slices of one step: float64[T, S] panels, int64[T] times and session numbers."""
+    """The slices of one step: float64[T, S] panels and int64[T] times."""
 
     ts: NDArray[np.int64]
-    session: NDArray[np.int64]
     present: NDArray[np.bool_]
     open: NDArray[np.float64]
     high: NDArray[np.float64]

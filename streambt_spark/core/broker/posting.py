@@ -1,8 +1,4 @@
-"""Posting: the only code that changes cash and positions, and that writes events.
-
-An event is composed in the next record of the tape and stays there if its lane records its kind;
-otherwise the next one is written over it.
-"""
+"""Posting: the only code that changes cash and positions, and that writes events."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ from typing import TYPE_CHECKING
 from numba import njit
 
 from streambt_spark.core.broker.orders import end, write_market_order
-from streambt_spark.core.broker.recording import Policy, observe_equity, observe_fill
 from streambt_spark.core.ledger.fields import REASONS, REGISTRY, Kind
 
 if TYPE_CHECKING:
@@ -22,31 +17,21 @@ _CASH, _ORDER, _FILL, _REJECT, _EQUITY, _DISABLED = (
     int(k) for k in (Kind.CASH, Kind.ORDER, Kind.FILL, Kind.REJECT, Kind.EQUITY, Kind.DISABLED)
 )
 _INITIAL = REASONS.index("initial")
-_METRICS = int(Policy.METRICS)
 _HOME = 0
 """The one currency of an account, as its cash is indexed."""
 
 
 @njit(cache=True, inline="always")
 def begin(tape: Records, n: int, ts: int, kind: int, account: Record, terms: Record) -> Record:
-    """Start the event `n`, all null but for its time, number and kind, and return it."""
+    """Write event `n`, all null but for its time, number and kind, and return it."""
     tape[n] = _BLANK[0]
     event = tape[n]
     event.lane = terms.lane
     event.ts = ts
     event.seq = account.seq
     event.kind = kind
-    return event
-
-
-@njit(cache=True, inline="always")
-def keep(n: int, kind: int, account: Record, terms: Record) -> int:
-    """Return the number of events, with the one just composed if its kind is recorded."""
-    account.number += 1
-    if (terms.kinds >> kind) & 1 == 0:
-        return n
     account.seq += 1
-    return n + 1
+    return event
 
 
 @njit(cache=True)
@@ -58,7 +43,7 @@ def post_start(tape: Records, n: int, ts: int, account: Record, terms: Record) -
     event.amount = event.cash = terms.start_cash
     event.currency = terms.currency
     event.reason = _INITIAL
-    return keep(n, _CASH, account, terms)
+    return n + 1
 
 
 @njit(cache=True)
@@ -98,9 +83,7 @@ def post_fill(
     event.currency = terms.currency
     event.cash = account.cash[_HOME]
     event.position = position.lots * traded.lot_num / traded.lot_den
-    if terms.policy == _METRICS:
-        observe_fill(event, account)
-    return keep(n, _FILL, account, terms)
+    return n + 1
 
 
 @njit(cache=True, inline="always")
@@ -133,7 +116,7 @@ def post_reject(
     event.quantity = rest * traded.lot_num / traded.lot_den
     event.price = price
     event.reason = reason
-    return keep(n, _REJECT, account, terms)
+    return n + 1
 
 
 @njit(cache=True)
@@ -152,10 +135,10 @@ def post_order(
 ) -> int:
     """Place a market order of some lots, below zero for a sale; return the number of events.
 
-    Its id is the number that its event has in a full ledger. `price` is what it was sized at.
+    Its id is the number of its event. `price` is what it was sized at.
     """
     order = orders[account.orders]
-    write_market_order(order, account.number, symbol, lots, ts)
+    write_market_order(order, account.seq, symbol, lots, ts)
     account.orders += 1
     position.working += lots
     event = begin(tape, n, ts, _ORDER, account, terms)
@@ -164,7 +147,7 @@ def post_order(
     event.order_id = order.id
     event.quantity = order.lots * traded.lot_num / traded.lot_den
     event.price = price
-    return keep(n, _ORDER, account, terms)
+    return n + 1
 
 
 @njit(cache=True)
@@ -184,11 +167,11 @@ def post_refusal(
     event = begin(tape, n, ts, _REJECT, account, terms)
     event.symbol = symbol
     event.side = side
-    event.order_id = account.number
+    event.order_id = event.seq
     event.quantity = quantity
     event.price = price
     event.reason = reason
-    return keep(n, _REJECT, account, terms)
+    return n + 1
 
 
 @njit(cache=True)
@@ -198,7 +181,6 @@ def post_equity(
     ts: int,
     value: int,
     exposure: int,
-    session: int,
     account: Record,
     terms: Record,
 ) -> int:
@@ -206,34 +188,14 @@ def post_equity(
 
     `value` is that of all positions, `exposure` their gross value.
     """
-    account.last_ts = ts
-    account.last_cash = account.cash[_HOME]
-    account.last_equity = account.last_cash + value
+    account.last_equity = account.cash[_HOME] + value
     account.last_exposure = exposure
-    _write_equity(tape, n, account, terms)
-    if terms.policy == _METRICS:
-        observe_equity(tape[n], session, account)
-    return keep(n, _EQUITY, account, terms)
-
-
-@njit(cache=True)
-def post_session(tape: Records, n: int, account: Record, terms: Record) -> int:
-    """Post what an account was worth after its last slice, for a session that is over.
-
-    A full ledger has told it at that slice, so it takes no number of its own there.
-    """
-    _write_equity(tape, n, account, terms)
-    account.seq += 1
-    return n + 1
-
-
-@njit(cache=True, inline="always")
-def _write_equity(tape: Records, n: int, account: Record, terms: Record) -> None:
-    event = begin(tape, n, account.last_ts, _EQUITY, account, terms)
+    event = begin(tape, n, ts, _EQUITY, account, terms)
     event.currency = terms.currency
-    event.cash = account.last_cash
+    event.cash = account.cash[_HOME]
     event.equity = account.last_equity
-    event.exposure = account.last_exposure
+    event.exposure = exposure
+    return n + 1
 
 
 @njit(cache=True)
@@ -245,4 +207,4 @@ def post_disabled(
     event = begin(tape, n, ts, _DISABLED, account, terms)
     event.reason = reason
     event.text = text
-    return keep(n, _DISABLED, account, terms)
+    return n + 1

@@ -18,7 +18,7 @@ from streambt_spark.core.broker.allocation import (
 )
 from streambt_spark.core.broker.commission import Commission
 from streambt_spark.core.broker.money import MOST_UNITS, grid, minor_units, most_value
-from streambt_spark.core.broker.recording import Policy, mask_of
+from streambt_spark.core.broker.recording import Policy
 from streambt_spark.core.broker.sizing import Sizing
 from streambt_spark.core.broker.slippage import Slippage, SlippageKind
 from streambt_spark.core.market.instruments import Instrument
@@ -33,8 +33,6 @@ TERMS = np.dtype(
     [
         ("start_cash", "i8"),  # minor units
         ("most_value", "i8"),  # the bound of a value, see `money`
-        ("kinds", "i8"),  # the kinds that are recorded, a bit each
-        ("policy", "i8"),  # a recording.Policy
         ("minor", "f8"),  # minor units in one of the currency
         ("slip_amount", "f8"),
         ("slip_kind", "i4"),
@@ -72,6 +70,7 @@ class Terms:
     traded: NDArray[np.void]  # TRADED[S]
     fees: NDArray[np.float64]  # [2, K, 7], see `commission`
     function: AllocationFunction | None
+    policy: Policy
 
 
 def compile_terms(
@@ -94,8 +93,6 @@ def compile_terms(
     terms = np.zeros(1, TERMS)
     terms["start_cash"] = minor_units(broker.cash, broker.minor_digits)
     terms["most_value"] = most_value(len(symbols))
-    terms["kinds"] = mask_of(policy)
-    terms["policy"] = policy
     terms["minor"] = 10.0**broker.minor_digits
     terms["slip_amount"] = slippage.amount
     terms["slip_kind"] = slippage.kind
@@ -112,7 +109,7 @@ def compile_terms(
                 f"a size of {float(sizing['quantity'][0])!r} is too many lots to count"
             )
     function = None if isinstance(allocation, BUILT_IN) else allocation
-    return Terms(terms, sizing, traded, fees.table(), function)
+    return Terms(terms, sizing, traded, fees.table(), function, policy)
 
 
 def traded_by(broker: Broker, symbols: Sequence[str]) -> NDArray[np.void]:

@@ -22,11 +22,13 @@ import numpy as np
 
 from streambt_spark.core.broker.account import ACCOUNT, POSITION, open_accounts, open_positions
 from streambt_spark.core.broker.allocation import FixedSize
-from streambt_spark.core.broker.fold import disable, finish, fold
+from streambt_spark.core.broker.fold import disable, fold
 from streambt_spark.core.broker.functions import FAILURES, ask, failure
 from streambt_spark.core.broker.matching import Market
 from streambt_spark.core.broker.orders import ORDER
 from streambt_spark.core.broker.placing import aim_all
+from streambt_spark.core.broker.recording import Policy, Recorder
+from streambt_spark.core.broker.records import columns_of, records_of
 from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.broker.terms import Terms, compile_terms
 from streambt_spark.core.ledger.events import Events
@@ -50,12 +52,23 @@ class Books:
     accounts: NDArray[np.void]  # ACCOUNT[L]
     positions: NDArray[np.void]  # POSITION[L, S]
     orders: tuple[NDArray[np.void], ...]  # by lane: ORDER, those that work
+    recorders: tuple[Recorder | None, ...]  # by lane, None where all is recorded
 
 
-def open_books(lanes: int, symbols: int) -> Books:
+def open_books(lanes: Sequence[Terms], symbols: int) -> Books:
     """Return the accounts before the first slice."""
     none = np.empty(0, ORDER)
-    return Books(open_accounts(lanes), open_positions(lanes, symbols), (none,) * lanes)
+    return Books(
+        open_accounts(len(lanes)),
+        open_positions(len(lanes), symbols),
+        (none,) * len(lanes),
+        tuple(
+            None
+            if lane.policy is Policy.FULL
+            else Recorder.open(lane.policy, int(lane.terms["start_cash"][0]), symbols)
+            for lane in lanes
+        ),
+    )
 
 
 def trade(
@@ -73,32 +86,29 @@ def trade(
     events, lane by lane; the argument is left as it was.
     """
     market = Market(
-        panel.ts, sessions, panel.present, panel.open, panel.high, panel.low, panel.close,
-        panel.volume,
-    )  # fmt: skip
-    after = Books(books.accounts.copy(), books.positions.copy(), books.orders)
-    orders = list(books.orders)
+        panel.ts, panel.present, panel.open, panel.high, panel.low, panel.close, panel.volume
+    )
+    accounts, positions = books.accounts.copy(), books.positions.copy()
+    orders, recorders = list(books.orders), list(books.recorders)
 
-    def one(lane: int) -> list[Events]:
-        desk = _Desk(
-            lanes[lane], after.accounts[lane : lane + 1], after.positions[lane], orders[lane]
-        )
-        events = desk.trade(panel, market, pulses[lane])
-        orders[lane] = desk.working()
+    def one(number: int) -> list[Events]:
+        lane, recorder = lanes[number], recorders[number]
+        desk = _Desk(lane, accounts[number : number + 1], positions[number], orders[number])
+        if recorder is not None:
+            desk.recorder, desk.sessions = recorder.copy(), sessions
+        events = desk.trade(panel, market, pulses[number])
+        orders[number], recorders[number] = desk.working(), desk.recorder
         return events
 
     parts = [part for events in run(one, range(len(lanes))) for part in events]
-    return Books(after.accounts, after.positions, tuple(orders)), parts
+    return Books(accounts, positions, tuple(orders), tuple(recorders)), parts
 
 
-def close_books(lanes: Sequence[Terms], books: Books) -> tuple[Books, list[Events]]:
+def close_books(books: Books) -> tuple[Books, list[Events]]:
     """Tell what is only known once no slice comes any more; return the accounts and the events."""
-    accounts, tape = books.accounts.copy(), np.empty(1, EVENT)
-    parts = []
-    for number, lane in enumerate(lanes):
-        if finish(accounts[number : number + 1], lane.terms, tape):
-            parts.append(Events(tape.copy()))
-    return Books(accounts, books.positions, books.orders), parts
+    recorders = tuple(recorder and recorder.copy() for recorder in books.recorders)
+    parts = [part for recorder in recorders if recorder for part in recorder.close()]
+    return Books(books.accounts, books.positions, books.orders, recorders), parts
 
 
 class _Desk:
@@ -118,6 +128,8 @@ class _Desk:
         self.texts: list[str] = []
         self.parts: list[NDArray[np.void]] = []
         self.tape = np.empty(0, EVENT)
+        self.recorder: Recorder | None = None
+        self.sessions = np.empty(0, np.int64)
 
     def trade(self, panel: Panel, market: Market, strength: NDArray[np.float64]) -> list[Events]:
         """Fold all slices and return the events, in parts."""
@@ -129,19 +141,23 @@ class _Desk:
                 market, strength, t, lane.terms, lane.sizing, lane.traded, lane.fees, self.account,
                 self.positions, self.orders, self.tape,
             )  # fmt: skip
-            self._take(used)
+            self._take(used, panel)
             if asked:
                 self._make_room(1)
-                self._take(self._ask(panel, market, strength, t - 1))
+                self._take(self._ask(panel, market, strength, t - 1), panel)
         return [Events(part, tuple(self.texts)) for part in self.parts]
 
     def working(self) -> NDArray[np.void]:
         """Return the orders that work."""
         return self.orders[: int(self.account["orders"][0])].copy()
 
-    def _take(self, used: int) -> None:
+    def _take(self, used: int, panel: Panel) -> None:
         """Keep what was written to the tape; one that is half full becomes the events itself."""
-        if 2 * used > len(self.tape):
+        if self.recorder is not None:
+            self.recorder, kept = self.recorder.take(self.tape[:used], panel.ts, self.sessions)
+            if len(kept):
+                self.parts.append(kept)
+        elif 2 * used > len(self.tape):
             self.parts.append(self.tape[:used])
             self.tape = np.empty(0, EVENT)
         elif used:
@@ -183,9 +199,10 @@ class _Desk:
 def encode_books(books: Books) -> dict[str, Any]:
     """Return the accounts as plain arrays by name, for the state's frame."""
     return {
-        "accounts": _columns(books.accounts),
-        "positions": _columns(books.positions),
-        "orders": [_columns(orders) for orders in books.orders],
+        "accounts": columns_of(books.accounts),
+        "positions": columns_of(books.positions),
+        "orders": [columns_of(orders) for orders in books.orders],
+        "recorders": [recorder and recorder.encoded() for recorder in books.recorders],
     }
 
 
@@ -195,30 +212,16 @@ def decode_books(body: Mapping[str, Any], lanes: int, symbols: int) -> Books:
     Raises KeyError, TypeError or ValueError where they are not those of so many lanes and symbols.
     """
     books = Books(
-        _records(body["accounts"], ACCOUNT),
-        _records(body["positions"], POSITION),
-        tuple(_records(orders, ORDER) for orders in body["orders"]),
+        records_of(body["accounts"], ACCOUNT),
+        records_of(body["positions"], POSITION),
+        tuple(records_of(orders, ORDER) for orders in body["orders"]),
+        tuple(each and Recorder.decoded(each, symbols) for each in body["recorders"]),
     )
-    shapes = (books.accounts.shape, books.positions.shape, len(books.orders))
-    if shapes != ((lanes,), (lanes, symbols), lanes):
-        raise ValueError(f"accounts of {shapes}")
+    shapes = (books.accounts.shape, books.positions.shape)
+    counts = (len(books.orders), len(books.recorders))
+    if (*shapes, *counts) != ((lanes,), (lanes, symbols), lanes, lanes):
+        raise ValueError(f"accounts of {shapes}, {counts}")
     return books
-
-
-def _columns(records: NDArray[np.void]) -> dict[str, NDArray[Any]]:
-    return {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}
-
-
-def _records(columns: Mapping[str, NDArray[Any]], dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """Return columns as records; a column that is missing or of another type is an error."""
-    first = columns[(dtype.names or ())[-1]]
-    records = np.zeros(first.shape, dtype)
-    for name in dtype.names or ():
-        column = columns[name]
-        if column.dtype != records[name].dtype or column.shape != records[name].shape:
-            raise ValueError(f"a column {name} of {column.dtype} {column.shape}")
-        records[name] = column
-    return records
 
 
 def compile_kernels() -> None:
@@ -226,4 +229,4 @@ def compile_kernels() -> None:
     one = np.ones((1, 1))
     panel = Panel(("A",), np.zeros(1, np.int64), np.ones((1, 1), bool), one, one, one, one, one)
     terms = compile_terms(Broker(), FixedSize(1), ("A",))
-    trade([terms], open_books(1, 1), panel, np.zeros(1, np.int64), [one])
+    trade([terms], open_books([terms], 1), panel, np.zeros(1, np.int64), [one])

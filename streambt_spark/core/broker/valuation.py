@@ -49,9 +49,7 @@ def value_slice(
         worth = round_minor(scale[s] * positions[s].mark)
         total += worth
         exposure += abs(worth)
-    n = post_equity(
-        tape, n, market.ts[t], total, exposure, market.session[t], account, terms
-    )  # fmt: skip
+    n = post_equity(tape, n, market.ts[t], total, exposure, account, terms)
     if not believed and account.disabled == 0:
         n = post_disabled(tape, n, market.ts[t], VALUE_TOO_LARGE, _NO_TEXT, account, terms)
     return n
