@@ -39,6 +39,6 @@ def fold_lane(
     edges = (0, *sorted(min(cut, len(panel.ts)) for cut in cuts), len(panel.ts))
     for start, stop in pairwise(edges):
         rows = slice(start, stop)
-        books, new = trade([terms], books, part(panel, rows), sessions[rows], [strength[rows]])
+        books, new = trade([terms], books, part(panel, rows), sessions[rows], [strength[rows].T])
         events += new
     return Events.concat([*events, *close_books(books)[1]])

@@ -70,9 +70,7 @@ def step(program: Program, block: Block, rows: Rows, *, run: Run = map) -> tuple
     panel = release.panel
     if len(panel.ts) or len(release.history):
         features, values = compute(program.features, features, panel, release.history)
-        # Lanes of one pulse share it.
-        by_slice = {ref: np.ascontiguousarray(column.T) for ref, column in values.items()}
-        pulses = [by_slice[lane.pulse] for lane in program.plan.lanes]
+        pulses = [values[lane.pulse] for lane in program.plan.lanes]
         sessions = program.sessions(panel.ts)
         books, parts = trade(program.lanes, books, panel, sessions, pulses, run=run)
     if ended:

@@ -124,7 +124,9 @@ def _compile_lanes(plan: Plan) -> tuple[Terms, ...]:
     compiled = []
     for number, lane in enumerate(plan.lanes):
         broker = lane.broker
-        known = traded.setdefault(broker.identity, traded_by(broker, plan.symbols))
+        identity = broker.identity
+        if identity not in traded:
+            traded[identity] = traded_by(broker, plan.symbols)
         terms = compile_terms(
             broker,
             lane.allocation,
@@ -132,7 +134,7 @@ def _compile_lanes(plan: Plan) -> tuple[Terms, ...]:
             policy=lane.policy,
             lane=number,
             currency=currencies.index(broker.currency),
-            traded=known,
+            traded=traded[identity],
         )
         compiled.append(terms)
     return tuple(compiled)

@@ -217,8 +217,8 @@ def test_the_account_given_is_left_as_it_was() -> None:
     panel = panel_of(np.ones((3, 1), bool), np.full((3, 1, 4), [1000, 1000, 0, 0]), np.ones(1))
     lanes = [compile_terms(Broker(cash=1_000), AllIn(), panel.symbols)]
     books = open_books(lanes, 1)
-    first, events = trade(lanes, books, panel, panel.ts, [np.ones((3, 1))])
-    again, repeated = trade(lanes, books, panel, panel.ts, [np.ones((3, 1))])
+    first, events = trade(lanes, books, panel, panel.ts, [np.ones((1, 3))])
+    again, repeated = trade(lanes, books, panel, panel.ts, [np.ones((1, 3))])
     assert not books.accounts["seq"].any()
     assert Events.concat(events).records.tobytes() == Events.concat(repeated).records.tobytes()
     assert first.accounts.tobytes() == again.accounts.tobytes()

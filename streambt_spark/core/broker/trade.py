@@ -80,7 +80,7 @@ def trade(
     *,
     run: Run = map,
 ) -> tuple[Books, list[Events]]:
-    """Fold the slices of `panel` into the accounts; `pulses` are float64[T, S], by lane.
+    """Fold the slices of `panel` into the accounts; `pulses` are float64[S, T], by lane.
 
     `sessions` numbers the slices' sessions. Returns the accounts after the last slice and the
     events, lane by lane; the argument is left as it was.
@@ -96,7 +96,7 @@ def trade(
         desk = _Desk(lane, accounts[number : number + 1], positions[number], orders[number])
         if recorder is not None:
             desk.recorder, desk.sessions = recorder.copy(), sessions
-        events = desk.trade(panel, market, pulses[number])
+        events = desk.trade(panel, market, np.ascontiguousarray(pulses[number].T))
         orders[number], recorders[number] = desk.working(), desk.recorder
         return events
 
