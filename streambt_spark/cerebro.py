@@ -24,7 +24,7 @@ from streambt_spark.engines.result import Result
 from streambt_spark.errors import BadParameter, ConfigError, GraphError
 from streambt_spark.stores.intake import Intake, intake
 from streambt_spark.stores.lake import Snapshot
-from streambt_spark.stores.ledger import ledger_table
+from streambt_spark.stores.ledger import ledger_of_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,5 +245,6 @@ class Cerebro:
         bars = data.bars() if isinstance(data, Snapshot) else data
         for warning in check_memory_on(plans.compile_plan(plan).features, bars):
             warnings.warn(warning, stacklevel=4)
-        ledger = ledger_table(local.run(plan, bars), plan.vocabulary)
+        parts = (events for _, events in local.fold(plan, bars))
+        ledger = ledger_of_parts(parts, plan.vocabulary)
         return Result(plan, ledger, self.calendar, {"engine": "local"}, bars)

@@ -32,7 +32,9 @@ def run(plan: Plan, bars: Bars, *, slices_at_once: int = SLICES_AT_ONCE) -> Even
     return Events.concat([events for _, events in fold(plan, bars, slices_at_once)])
 
 
-def fold(plan: Plan, bars: Bars, slices_at_once: int) -> Iterator[tuple[Block, Events]]:
+def fold(
+    plan: Plan, bars: Bars, slices_at_once: int = SLICES_AT_ONCE
+) -> Iterator[tuple[Block, Events]]:
     """Yield the block and the new events after every portion of slices."""
     bars = _of_universe(bars, plan.symbols).sorted()
     first = np.ones(len(bars), bool)

@@ -20,6 +20,7 @@ from streambt_spark.core.ledger.digest import (
     Vocabulary,
     canonical_bytes,
     digest_of_parts,
+    spans,
 )
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import REGISTRY, RUN_WORDS, Field, Kind, Registry, Words
@@ -29,7 +30,7 @@ from streambt_spark.stores.location import Location
 from streambt_spark.stores.tables import TIMESTAMP, encode, times, to_numpy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -74,13 +75,26 @@ def ledger_table(events: Events, vocabulary: Vocabulary, registry: Registry = RE
 
     `vocabulary` is the plan's; the texts are the events' own.
     """
-    words = {**vocabulary, "text": Words((None, *events.texts), -1)}
+    return ledger_of_parts([events], vocabulary, registry)
+
+
+def ledger_of_parts(
+    parts: Iterable[Events], vocabulary: Vocabulary, registry: Registry = REGISTRY
+) -> pa.Table:
+    """Return the events of all parts as one table, see `ledger_table`."""
     schema = schema_of(registry)
-    columns = [
-        _column(events.records[field.name], field, words).cast(schema.field(field.name).type)
-        for field in registry.fields
-    ]
-    return pa.table(columns, schema=schema)
+    batches = []
+    for events in parts:
+        words = {**vocabulary, "text": Words((None, *events.texts), -1)}
+        # A column of records touches all of their memory: few enough of them stay in the cache.
+        for start in range(0, len(events), EVENTS_AT_ONCE):
+            records = events.records[start : start + EVENTS_AT_ONCE]
+            columns = [
+                _column(records[field.name], field, words).cast(schema.field(field.name).type)
+                for field in registry.fields
+            ]
+            batches.append(pa.record_batch(columns, schema=schema))
+    return pa.Table.from_batches(batches, schema)
 
 
 def _column(values: NDArray[Any], field: Field, vocabulary: Vocabulary) -> pa.Array:
@@ -167,18 +181,29 @@ def ledger_digest(ledger: pa.Table) -> str:
 
 
 def canonical_columns(ledger: pa.Table, registry: Registry = REGISTRY) -> Columns:
-    """Return rows of a ledger as the canonical form takes them: as they lie in memory."""
-    return [(f.number, _canonical(ledger[f.name].combine_chunks(), f)) for f in registry.fields]
+    """Return rows of a ledger as the canonical form takes them: as they lie in memory.
+
+    A column that is null throughout has no part in it.
+    """
+    columns = [(field, ledger[field.name]) for field in registry.fields]
+    present = np.zeros(len(ledger), np.bool_)
+    return [
+        (field.number, _canonical(column.combine_chunks(), field, present))
+        for field, column in columns
+        if column.null_count < len(column)
+    ]
 
 
-def _canonical(column: pa.Array, field: Field) -> Numbers | Texts:
-    null = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+def _canonical(column: pa.Array, field: Field, null: NDArray[np.bool_]) -> Numbers | Texts:
+    """Return a column; `null` is that of one without nulls."""
+    if column.null_count:
+        null = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
     buffers, stop = column.buffers(), column.offset + len(column)
     if not field.words:
         return Numbers(np.frombuffer(buffers[1], np.int64)[column.offset : stop], null)
-    offsets = np.frombuffer(buffers[1], np.int32)[column.offset : stop + 1].astype(np.int64)
-    data = np.frombuffer(buffers[2] or b"", np.uint8)
-    return Texts(offsets[:-1], np.where(null, -1, np.diff(offsets)), data)
+    offsets = np.frombuffer(buffers[1], np.int32)[column.offset : stop + 1]
+    start, size = spans(offsets, null)
+    return Texts(start, size, np.frombuffer(buffers[2] or b"", np.uint8))
 
 
 def first_difference(a: pa.Table, b: pa.Table) -> int:

@@ -58,6 +58,7 @@ def test_a_sound_ledger_has_no_violation() -> None:
         ("commission", FILL, 1, "amount is"),
         ("cash", FILL, 1, "cash is"),
         ("position", FILL, 1.0, "position is"),
+        ("currency", FILL, 1, "currency is"),
         ("cash", EQUITY, 1, "cash is"),
         ("equity", EQUITY, 1, "equity is"),
         ("exposure", EQUITY, -1, "exposure is"),
@@ -70,6 +71,14 @@ def test_each_damage_is_found(column: str, row: int, change: float, message: str
     found = audit(PLAN, EVENTS.with_column(column, damaged), BARS)
     assert any(message in violation for violation in found), found
     assert found[0].startswith(f"lane {PLAN.lanes[0].name} event {row} ")
+
+
+def test_a_price_better_than_the_open_is_found() -> None:
+    """Whoever trades at the open does not get a better price than it."""
+    better = EVENTS.price.copy()
+    better[FILL] -= 0.01 * EVENTS.side[FILL]
+    found = audit(PLAN, EVENTS.with_column("price", better), BARS)
+    assert any("is better than the open" in violation for violation in found)
 
 
 def test_a_missing_event_is_found() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from streambt_spark.core.market.bars import DAY_US
 from streambt_spark.core.market.faults import FAULTS, Reason
 from streambt_spark.core.market.rows import NULL, UNKNOWN, RowKind, Rows, one_row, rows_of_bars
 from streambt_spark.core.plan import Plan, compile_plan
+from streambt_spark.core.state import encode
 from streambt_spark.engines import local
 from tests.property.streams import bars_of, bits
 from tests.property.test_state import plan_of
@@ -128,6 +130,19 @@ def test_a_column_of_the_bars_may_be_the_pulse() -> None:
     """A close is above zero, so it asks to be long."""
     events = local.run(PLAN, bars_of(np.ones((3, 2), bool), 1))
     assert (events.kind == Kind.FILL).sum() == 2
+
+
+def test_lanes_side_by_side_are_lanes_one_after_another() -> None:
+    """On three threads: the same events in the same order, and the same state."""
+    plan = plan_of(NAMES)
+    program = compile_plan(plan)
+    rows = rows_of_bars(bars_of(np.ones((40, 2), bool), 3))
+    with ThreadPoolExecutor(3) as pool:
+        after, events = step(program, open_block(program), rows, run=pool.map)
+    expected, alone = step(program, open_block(program), rows)
+    assert events.records.tobytes() == alone.records.tobytes()
+    assert encode(after, program) == encode(expected, program)
+    assert set(events.lane.tolist()) == {-1, 0, 1, 2}
 
 
 def test_a_lane_is_the_same_alone_and_among_others() -> None:

@@ -126,6 +126,16 @@ def _column(
 
 
 @njit(cache=True, nogil=True)
+def spans(offsets, null):  # type: ignore[no-untyped-def]
+    """Return where words begin and their sizes, of the offsets between them."""
+    start, size = np.empty(len(null), np.int64), np.empty(len(null), np.int64)
+    for n in range(len(null)):
+        start[n] = offsets[n]
+        size[n] = -1 if null[n] else offsets[n + 1] - offsets[n]
+    return start, size
+
+
+@njit(cache=True, nogil=True)
 def _measure_numbers(null, size):  # type: ignore[no-untyped-def]
     for n in range(len(null)):
         size[n] += 0 if null[n] else 8
