@@ -10,9 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 from pydantic import (
@@ -23,8 +33,11 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
+    create_model,
 )
 from pydantic.fields import FieldInfo
+
+from streambt_spark.core.broker.settings import Broker
 
 __all__ = [
     "SECTIONS",
@@ -164,30 +177,52 @@ class InstrumentConfig(Section):
     """The value of one unit at a price of 1."""
 
 
-class BrokerConfig(Section):
-    """The simulated account: the fields of Broker, with their defaults."""
+class _Account(Section):
+    """The simulated account: the fields of Broker, with their defaults and texts."""
 
     panel = "Broker"
-    cash: Annotated[PositiveFloat, Option("AMOUNT")] = 1_000_000.0
-    """Start cash in currency units."""
-    commission: Annotated[
+
+
+_FORMS: dict[str, Any] = {
+    "cash": Annotated[PositiveFloat, Option("AMOUNT")],
+    "commission": Annotated[
         float | str | dict[str, Any] | list[Any], _Structured, Option("SCHEME")
-    ] = 0.0
-    """1.5 (an order), 0.1%, '0.005/share min 1 max 0.5%', '{buy: …, sell: …}' or tiers."""
-    slippage: Annotated[str, Option("none|'2 ticks'|0.05%")] = "none"
-    """How much worse than quoted an order fills."""
-    allow_short: bool = False
-    """Whether a pulse below zero goes short."""
-    minor_digits: Annotated[int, Field(ge=0, le=8)] = 2
-    """The currency's number of decimals."""
-    currency: str = "USD"
-    """The account's currency."""
-    instruments: Annotated[dict[str, InstrumentConfig], _Structured, Option("YAML")] = Field(
-        default_factory=dict
+    ],
+    "slippage": Annotated[str, Option("none|'2 ticks'|0.05%")],
+    "minor_digits": Annotated[int, Field(ge=0, le=8)],
+    "instruments": Annotated[dict[str, InstrumentConfig], _Structured, Option("YAML")],
+    "opening": Annotated[_Amounts, Option("A=10,…")],
+}
+"""How fields of Broker are written whose type alone does not say it."""
+
+
+def _account_fields() -> dict[str, Any]:
+    """Return the fields of Broker as those of a section."""
+    types, made = get_type_hints(Broker), {}
+    for each in fields(Broker):
+        default: dict[str, Any] = {"default": each.default}
+        if each.default is MISSING:
+            default = {"default_factory": each.default_factory}
+        described = Field(**default, description=each.metadata["text"])
+        made[each.name] = (_FORMS.get(each.name, types[each.name]), described)
+    return made
+
+
+if TYPE_CHECKING:
+
+    class BrokerConfig(_Account):
+        """The simulated account, as `_account_fields` makes it."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    BrokerConfig = create_model(
+        "BrokerConfig",
+        __base__=_Account,
+        __doc__=_Account.__doc__,
+        __module__=__name__,
+        **_account_fields(),
     )
-    """Symbols that trade otherwise than their kind: '{AAPL: {tick: 0.05, lot: 10}}'."""
-    opening: Annotated[_Amounts, Option("A=10,…")] = Field(default_factory=dict)
-    """Quantities ordered before the first bar, below zero to sell."""
 
 
 class RunConfig(Section):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from streambt_spark.core.broker.money import minor_units
+from streambt_spark.core.amounts import minor_units
 from streambt_spark.core.ledger.metrics import FIGURES, TIMES
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streambt_spark.core.broker.commission import charge, parse
+from streambt_spark.core.broker.commission import parse
+from streambt_spark.core.broker.costs import charge
 from streambt_spark.errors import BadParameter
 
 decimals = st.decimals("0", "100", places=3, allow_nan=False).map(str)

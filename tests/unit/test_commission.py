@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streambt_spark.core.broker.commission import Commission, Tier, charge, parse
+from streambt_spark.core.broker.commission import Commission, Tier, parse
+from streambt_spark.core.broker.costs import charge
 from streambt_spark.errors import BadParameter
 
 

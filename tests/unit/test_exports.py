@@ -6,6 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,10 +22,19 @@ PUBLIC = {
 """The modules that have a promise to keep beside the package itself."""
 
 
+def _top(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield a module's statements, also those behind a condition."""
+    for node in body:
+        if isinstance(node, ast.If):
+            yield from _top(node.body + node.orelse)
+        else:
+            yield node
+
+
 def _offered(module: str) -> set[str]:
     """Return the public names that a module defines; of one that defines none, those it imports."""
     defined, imported = set(), set()
-    for node in ast.parse((PACKAGE / f"{module}.py").read_text()).body:
+    for node in _top(ast.parse((PACKAGE / f"{module}.py").read_text()).body):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             defined.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):

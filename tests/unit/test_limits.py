@@ -10,7 +10,8 @@ import pytest
 
 from streambt_spark import Instrument
 from streambt_spark.allocation import FixedSize, PercentOfEquity, Portfolio
-from streambt_spark.core.broker.money import MOST_VALUE, most_value, round_minor
+from streambt_spark.core.amounts import MOST_VALUE, most_value
+from streambt_spark.core.rounding import round_minor
 from streambt_spark.engines.result import Result
 from streambt_spark.errors import BadParameter
 from tests.golden.table import check, lines, run

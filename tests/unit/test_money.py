@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streambt_spark.core.broker.money import grid, minor_units, round_minor, whole_lots
+from streambt_spark.core.amounts import grid, minor_units
+from streambt_spark.core.rounding import round_minor, whole_lots
 from streambt_spark.errors import BadParameter
 
 

@@ -83,17 +83,16 @@ print(json.dumps([commands, fees, shown]))
 
 
 def test_a_broker_setting_is_added_in_one_place(tmp_path: Path) -> None:
-    """A field of the account and its setting are all: it is then an option of every command with an
-    account, a variable, a key of a profile, in --show-config, and it reaches Broker.
+    """A field of the account is all: it is then an option of every command with an account, a
+    variable, a key of a profile, in --show-config, and it reaches Broker and its identity.
     """
     package = tmp_path / "streambt_spark"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     account = package / Path(inspect.getsourcefile(Broker) or "").relative_to(PACKAGE)
-    _insert(account, r"class Broker:.*?\n    cash: .*?\n", "    borrow_fee: float = 0.5\n")
-    setting = '    borrow_fee: float = 0.5\n    """The yearly fee of a short position."""\n'
-    _insert(package / "settings.py", r'class BrokerConfig\(.*?    panel = "Broker"\n', setting)
-    places = [p.name for p in package.rglob("*.py") if "borrow_fee" in p.read_text()]
-    assert sorted(places) == sorted([account.name, "settings.py"])
+    field = '    borrow_fee: float = setting(0.5, "The yearly fee of a short position.")\n'
+    _insert(account, r"class Broker:.*?\n    cash: .*?\n", field)
+    places = [p for p in package.rglob("*.py") if "borrow_fee" in p.read_text()]
+    assert places == [account]
 
     (tmp_path / "p.yaml").write_text("broker: {borrow_fee: 0.125}\n")
     done = subprocess.run(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streambt_spark.core.broker.slippage import Slippage, SlippageKind, parse, slip
+from streambt_spark.core.broker.costs import slip
+from streambt_spark.core.broker.slippage import Slippage, SlippageKind, parse
 from streambt_spark.errors import BadParameter
 
 BUY, SELL = 1, -1

@@ -10,9 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
-from streambt_spark.core.broker.money import EPSILON
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
@@ -135,16 +133,3 @@ def _is_pair(item: object) -> bool:
 
 def _bad(value: object) -> BadParameter:
     return BadParameter(f"commission {value!r} is not understood; write {PATTERN}")
-
-
-@njit(cache=True)
-def charge(table: NDArray[np.float64], side: int, value: float, quantity: float) -> float:
-    """Return the commission in currency units of a fill (side 0 buy, 1 sell) worth `value`."""
-    k = 0
-    # The value is a product of decimals: a few units in the last place below a bound is on it.
-    while value * (1.0 + 4.0 * EPSILON) >= table[side, k, 0]:
-        k += 1
-    fee = table[side, k, 1] + table[side, k, 2] * value + table[side, k, 3] * quantity
-    fee = max(fee, table[side, k, 4])
-    fee = min(fee, table[side, k, 5])
-    return float(min(fee, table[side, k, 6] * value))

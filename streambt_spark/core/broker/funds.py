@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from numba import njit
 
-from streambt_spark.core.broker.commission import charge
-from streambt_spark.core.broker.money import MOST_CASH, round_minor
+from streambt_spark.core.amounts import MOST_CASH
+from streambt_spark.core.broker.costs import charge
 from streambt_spark.core.ledger.fields import REASONS
+from streambt_spark.core.rounding import round_minor
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from numba import njit
 
-from streambt_spark.core.broker.slippage import SlippageKind, slip
+from streambt_spark.core.broker.costs import slip
+from streambt_spark.core.broker.slippage import SlippageKind
 
 if TYPE_CHECKING:
     import numpy as np

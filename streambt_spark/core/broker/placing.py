@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from numba import njit
 
 from streambt_spark.core.broker.funds import QUANTITY_TOO_LARGE, worth_of
-from streambt_spark.core.broker.money import whole_lots
 from streambt_spark.core.broker.posting import post_order, post_refusal
 from streambt_spark.core.broker.sizing import asks, target_of
 from streambt_spark.core.ledger.fields import REASONS
+from streambt_spark.core.rounding import whole_lots
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,18 +6,29 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from streambt_spark.core.amounts import MOST_CASH, minor_units
 from streambt_spark.core.broker import commission as commissions
 from streambt_spark.core.broker import slippage as slippages
 from streambt_spark.core.broker.commission import Commission
-from streambt_spark.core.broker.money import MOST_CASH, minor_units
 from streambt_spark.core.market.instruments import Instrument, default_instrument
 from streambt_spark.errors import BadParameter
 
 _CURRENCY = re.compile(r"^[A-Z]{3,8}$")
 _MOST_DIGITS = 8
+
+
+def setting(default: Any, text: str) -> Any:
+    """Return a field of an account with its default, or what makes it, and what it means.
+
+    It is a setting of a run as well, with this text as its help: see `streambt_spark.settings`.
+    """
+    if callable(default):
+        return field(default_factory=default, metadata={"text": text})
+    return field(default=default, metadata={"text": text})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +41,20 @@ class Broker:
     `opening` holds, by symbol, the quantities ordered before the first slice (below zero to sell).
     """
 
-    cash: float = 1_000_000.0
-    commission: object = 0.0
-    slippage: object = None
-    allow_short: bool = False
-    minor_digits: int = 2
-    instruments: Mapping[str, Instrument] = field(default_factory=dict)
-    opening: Mapping[str, float] = field(default_factory=dict)
-    currency: str = "USD"
+    cash: float = setting(1_000_000.0, "Start cash in currency units.")
+    commission: object = setting(
+        0.0, "1.5 (an order), 0.1%, '0.005/share min 1 max 0.5%', '{buy: …, sell: …}' or tiers."
+    )
+    slippage: object = setting("none", "How much worse than quoted an order fills.")
+    allow_short: bool = setting(False, "Whether a pulse below zero goes short.")
+    minor_digits: int = setting(2, "The currency's number of decimals.")
+    instruments: Mapping[str, Instrument] = setting(
+        dict, "Symbols that trade otherwise than their kind: '{AAPL: {tick: 0.05, lot: 10}}'."
+    )
+    opening: Mapping[str, float] = setting(
+        dict, "Quantities ordered before the first bar, below zero to sell."
+    )
+    currency: str = setting("USD", "The account's currency.")
 
     def __post_init__(self) -> None:
         if not (isinstance(self.currency, str) and _CURRENCY.match(self.currency)):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from streambt_spark.core.broker.money import MOST_UNITS, MOST_VALUE, round_minor, whole_lots
+from streambt_spark.core.amounts import MOST_UNITS, MOST_VALUE
+from streambt_spark.core.rounding import round_minor, whole_lots
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streambt_spark.core.amounts import MOST_UNITS, grid, minor_units, most_value
 from streambt_spark.core.broker.allocation import (
     BUILT_IN,
     Allocation,
@@ -17,7 +18,6 @@ from streambt_spark.core.broker.allocation import (
     sizing_of,
 )
 from streambt_spark.core.broker.commission import Commission
-from streambt_spark.core.broker.money import MOST_UNITS, grid, minor_units, most_value
 from streambt_spark.core.broker.recording import Policy
 from streambt_spark.core.broker.sizing import Sizing
 from streambt_spark.core.broker.slippage import Slippage, SlippageKind

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from numba import njit
 
 from streambt_spark.core.broker.funds import VALUE_TOO_LARGE
-from streambt_spark.core.broker.money import round_minor
 from streambt_spark.core.broker.posting import post_disabled, post_equity
+from streambt_spark.core.rounding import round_minor
 
 if TYPE_CHECKING:
     import numpy as np

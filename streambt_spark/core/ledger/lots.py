@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from streambt_spark.core.broker.money import round_minor
+from streambt_spark.core.rounding import round_minor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

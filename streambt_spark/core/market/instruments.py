@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from streambt_spark.core.broker.money import grid
+from streambt_spark.core.amounts import grid
 from streambt_spark.errors import BadParameter
 
 _OPTION = re.compile(r"^[A-Z0-9.]{1,6}\d{6}[CP]\d{8}$")

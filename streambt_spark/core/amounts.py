@@ -1,4 +1,4 @@
-"""Money as exact integers, decimal grids for prices and quantities, and what can be counted.
+"""Amounts: money as whole minor units, decimal grids of prices and quantities, and their bounds.
 
 Every amount is bounded, so that no count overflows and none is taken for null:
 
@@ -10,12 +10,8 @@ Every amount is bounded, so that no count overflows and none is taken for null:
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-
-import numpy as np
-from numba import njit
 
 from streambt_spark.errors import BadParameter
 
@@ -35,32 +31,6 @@ products lose; twice as far, nothing could be rounded any more."""
 def most_value(symbols: int) -> int:
     """Return the bound of a position's value in minor units: all of them sum up below 2**62."""
     return min(MOST_VALUE, 2**62 // max(symbols, 1))
-
-
-@njit(cache=True, inline="always")
-def round_minor(value: float) -> int:
-    """Round a count of minor units half to even, as decimal arithmetic would.
-
-    `value` is a product of decimal numbers held as float64, so a decimal tie such as 1000.5 may
-    arrive a few units in the last place off. Anything within four of them of a tie is the tie. It
-    must be below MOST_VALUE.
-    """
-    nearest = np.rint(value)
-    if 0.5 - abs(value - nearest) <= 4.0 * EPSILON * abs(value):
-        below = math.floor(value)
-        return below + (below & 1)
-    return int(nearest)
-
-
-@njit(cache=True, inline="always")
-def whole_lots(lots: float) -> int:
-    """Round a number of lots, below MOST_UNITS, towards zero, as decimal arithmetic would.
-
-    A quotient that should be whole may arrive a few units in the last place below it; no lot that
-    is less than three quarters there is made whole of that.
-    """
-    slack = min(max(1e-9, 4.0 * EPSILON * abs(lots)), 0.25)
-    return int(lots + slack) if lots > 0.0 else int(lots - slack)
 
 
 def minor_units(amount: float | str, digits: int = 2) -> int:
