@@ -49,8 +49,8 @@ def replay(
     Bars in memory are written as a snapshot to the folder `lake`, unless an earlier call did so. A
     checkpoint that it left is resumed; one of another strategy, other settings or other bars raises
     CheckpointMismatch, a ledger that is not the checkpoint's or a lake of other bars OutputError,
-    before anything is written. `speed` (event seconds a second) and `bars_per_second` pace the
-    replay; `sinks` are told of its progress.
+    a snapshot that was changed DataError, before anything is written. `speed` (event seconds a
+    second) and `bars_per_second` pace the replay; `sinks` are told of its progress.
     """
     source = replace(
         _whole(bars, lake),
@@ -135,6 +135,7 @@ class _End:
 def _whole(bars: Bars | Snapshot, lake: Path) -> Replay:
     if isinstance(bars, Bars):
         return Replay(str(lake.absolute()), version=0, digest=bars.digest())
+    bars.verify()
     return Replay(bars.path, version=bars.version, digest=bars.digest)
 
 
@@ -146,4 +147,5 @@ def _holds(source: Replay) -> bool:
         return False
     if found.digest != source.digest:
         raise OutputError(f"{source.path} holds the snapshot of other bars; choose another folder")
+    found.verify()
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import asdict
@@ -10,23 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from streambt_spark.errors import DataError, SourceNotFound, StoreError
+from streambt_spark.errors import DataError, StoreError
 from streambt_spark.stores.files import DataFile
 from streambt_spark.stores.tables import BAR_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deltalake import DeltaTable
-
     from streambt_spark.stores.location import Location
 
 MANIFEST = "_manifest.json"
 DELTA_LOG = "_delta_log"
 WRITING = "_writing"
-"""Marks a folder that a writer has begun; without a commit, what is in it is a leftover."""
+"""The claim of a folder that a writer has begun; without a commit, what is in it is a leftover."""
 
-_KEY = "streambt_snapshot"
+_MARK = '{"streambt_snapshot": '
 _SUFFIXES = {"delta": f"{DELTA_LOG}/{0:020d}.json", "parquet": MANIFEST}
 
 
@@ -40,9 +39,10 @@ def commit(root: Location, form: str, files: Sequence[DataFile], meta: dict[str,
 
     Raises StoreError where another writer committed first or the store refuses.
     """
+    content = {**meta, "files": [asdict(file) for file in files]}
+    sealed = json.dumps({**content, "sha256": _seal(content)})
     if form == "parquet":
-        content = {**meta, "files": [asdict(file) for file in files]}
-        (root / MANIFEST).write_bytes(json.dumps(content, indent=1).encode())
+        (root / MANIFEST).write_bytes(sealed.encode())
         return
     from deltalake import Schema
     from deltalake.exceptions import DeltaError
@@ -56,7 +56,7 @@ def commit(root: Location, form: str, files: Sequence[DataFile], meta: dict[str,
             [_add_action(file) for file in files],
             mode="error",
             partition_by=["period"],
-            description=json.dumps({_KEY: meta}),  # delta-rs refuses properties it does not know
+            description=f"{_MARK}{sealed}}}",  # delta-rs refuses properties it does not know
             storage_options=root.delta_options,
         )
     except (DeltaError, OSError) as error:
@@ -65,63 +65,54 @@ def commit(root: Location, form: str, files: Sequence[DataFile], meta: dict[str,
         ) from error
 
 
-def load(root: Location, form: str, version: int) -> tuple[dict[str, Any], tuple[DataFile, ...]]:
+def load(root: Location, form: str) -> tuple[dict[str, Any], tuple[DataFile, ...]]:
     """Return a snapshot's metadata and its files, ascending in time.
 
-    Raises SourceNotFound for an unknown version, DataError for files that `streambt export` did
-    not write or that no longer hold the rows they were committed with.
+    Raises DataError for a table that `streambt export` did not write, and for a commit that is not
+    as it was written.
     """
-    if form == "parquet":
-        if version != 0:
-            raise SourceNotFound(f"snapshot {root.text} has version 0 only, not {version}")
-        meta = json.loads((root / MANIFEST).read_bytes())
+    place = root / _SUFFIXES[form]
+    text = place.read_bytes().decode("utf-8", "replace")
+    content = _described(text, root) if form == "delta" else text
+    try:
+        meta = json.loads(content)
+        if meta.pop("sha256") != _seal(meta):
+            raise ValueError
         files = [DataFile(**file) for file in meta.pop("files")]
-    else:
-        meta, files = _load_delta(root, version)
-    if (rows := sum(file.rows for file in files)) != meta["rows"]:
-        raise DataError(
-            f"snapshot {root.text} version {version} holds {rows} rows, {meta['rows']} were "
-            "exported: it was changed; export it again"
-        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _damaged(place) from None
     return meta, tuple(sorted(files, key=lambda file: (file.min_ts, file.path)))
 
 
-def _load_delta(root: Location, version: int) -> tuple[dict[str, Any], list[DataFile]]:
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
+def _described(log: str, root: Location) -> str:
+    """Return what the table's description tells, from its first commit and nothing else.
 
-    options = root.delta_options
+    A later commit is another program's, and so is a checkpoint: a snapshot never changes.
+    """
     try:
-        table = DeltaTable(root.delta_address, version=version, storage_options=options)
-    except (DeltaError, OSError) as error:
-        raise SourceNotFound(
-            f"no version {version} of snapshot {root.text}: {_brief(error)}"
-        ) from error
-    description = table.metadata().description or ""
-    if not description.startswith(f'{{"{_KEY}"'):
+        actions = [json.loads(line) for line in log.splitlines()]
+        table = next(action["metaData"] for action in actions if "metaData" in action)
+        description = table["description"] or ""
+    except (ValueError, TypeError, KeyError, StopIteration):
+        raise _damaged(root / _SUFFIXES["delta"]) from None
+    if not description.startswith(_MARK):
         raise DataError(
             f"Delta table {root.text} is no exported snapshot; write one with streambt export"
         )
-    return json.loads(description)[_KEY], _delta_files(table)
+    return str(description[len(_MARK) : -1])
+
+
+def _damaged(place: Location) -> DataError:
+    return DataError(f"{place.text} is damaged; restore it from a copy, or export the bars again")
+
+
+def _seal(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of a commit's content, in hexadecimal."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _brief(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def _delta_files(table: DeltaTable) -> list[DataFile]:
-    # Read so, and times as integers, pandas is not loaded: most tasks need nothing else of it.
-    actions = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
-    names = ("path", "partition.period", "num_records", "size_bytes")
-    # Delta keeps times in statistics to the millisecond; the last one is therefore rounded up.
-    lows, highs = _micros(actions["min.ts"]), [ts + 999 for ts in _micros(actions["max.ts"])]
-    rows = zip(*(actions[name].to_pylist() for name in names), lows, highs, strict=True)
-    return [DataFile(*row) for row in rows]
-
-
-def _micros(times: pa.ChunkedArray) -> list[int]:
-    moments: list[int] = times.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist()
-    return moments
 
 
 def _add_action(file: DataFile) -> Any:

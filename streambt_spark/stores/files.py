@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streambt_spark.core.market.bars import DAY_US, SECOND_US
+from streambt_spark.stores.blocks import BlockSink
 from streambt_spark.stores.tables import BAR_SCHEMA
 
 if TYPE_CHECKING:
@@ -25,12 +26,19 @@ SMALL_FILE_ROWS = 500_000
 _GRAINS = {"day": (DAY_US, 10), "month": (30 * DAY_US, 7), "year": (365 * DAY_US, 4)}
 """Grain → its microseconds, and how much of an ISO date names the period."""
 
+BLOCKS = "streambt.blocks"
+"""The key of a footer's metadata under which the digests of the file's blocks are."""
+
 _DICTIONARY = ["symbol", "ts", "interval"]
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A data file: its path below the snapshot, rows, bytes, and first and last ts (UTC µs)."""
+    """A data file: its path below the snapshot, rows, bytes, and first and last ts (UTC µs).
+
+    From byte `footer` on is Parquet's footer, `sha256` its digest; it has those of the blocks
+    before it, so this one stands for all of the file.
+    """
 
     path: str
     period: str
@@ -38,6 +46,8 @@ class DataFile:
     size: int
     min_ts: int
     max_ts: int
+    footer: int
+    sha256: str
 
 
 def choose_grain(rows: int, first: int, last: int) -> str:
@@ -69,7 +79,8 @@ class FileWriter:
     grain: str
     files: list[DataFile] = field(default_factory=list)
     _writer: pq.ParquetWriter | None = None
-    _sink: pa.NativeFile | None = None
+    _file: pa.NativeFile | None = None
+    _sink: BlockSink | None = None
     _path: str = ""
     _period: str = ""
     _rows: int = 0
@@ -92,13 +103,13 @@ class FileWriter:
 
     def close(self) -> None:
         """Finish the open file."""
-        if self._writer is None or self._sink is None:
+        if self._writer is None or self._sink is None or self._file is None:
             return
+        self._writer.add_key_value_metadata({BLOCKS: self._sink.end_body()})
         self._writer.close()
-        size = self._sink.tell()
-        self._sink.close()
-        row = (self._path, self._period, self._rows, size, self._min, self._max)
-        self.files.append(DataFile(*row))
+        self._file.close()
+        row = (self._path, self._period, self._rows, self._sink.size, self._min, self._max)
+        self.files.append(DataFile(*row, self._sink.body, self._sink.digest()))
         self._writer = None
 
     def _open(self, period: str, first: int) -> None:
@@ -106,9 +117,10 @@ class FileWriter:
         self._path = f"period={period}/part-{len(self.files):05d}.parquet"
         (self.root / f"period={period}").make()
         place = self.root / self._path
-        self._sink = place.filesystem.open_output_stream(place.key)
+        self._file = place.filesystem.open_output_stream(place.key)
+        self._sink = BlockSink(self._file)
         self._writer = pq.ParquetWriter(
-            self._sink,
+            pa.PythonFile(self._sink, "w"),
             BAR_SCHEMA,
             compression="lz4",
             use_dictionary=_DICTIONARY,

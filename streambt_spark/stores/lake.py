@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,9 +24,12 @@ from streambt_spark.errors import (
     NoData,
     OutputError,
     SourceNotFound,
+    StreambtError,
 )
 from streambt_spark.stores import commit
-from streambt_spark.stores.files import DataFile, FileWriter, choose_grain
+from streambt_spark.stores.blocks import BlockSource, not_as_exported
+from streambt_spark.stores.claim import claimed, claims
+from streambt_spark.stores.files import BLOCKS, GROUP_ROWS, DataFile, FileWriter, choose_grain
 from streambt_spark.stores.location import Location
 from streambt_spark.stores.tables import (
     BAR_SCHEMA,
@@ -37,7 +44,7 @@ from streambt_spark.stores.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,7 +61,7 @@ __all__ = [
 Format = Literal["delta", "parquet"]
 FORMATS = ("delta", "parquet")
 _SAMPLE_ROWS = 262_144
-_READ_ROWS = 131_072
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,8 @@ class Snapshot:
 
         Files and row groups outside the range are not read. `columns` are names of BAR_SCHEMA;
         `dictionary` leaves symbol and interval as dictionary columns, which is faster.
-        Raises BadColumns for an unknown column, StoreError where a file cannot be read.
+        Raises BadColumns for an unknown column, DataError where a file is not as it was written
+        (no row of it is given before its bytes were verified), StoreError where it cannot be read.
         """
         names = list(BAR_SCHEMA.names if columns is None else columns)
         if unknown := set(names) - set(BAR_SCHEMA.names):
@@ -109,11 +117,22 @@ class Snapshot:
             n for n in BAR_SCHEMA.names if n in names or n == "ts" or (wanted and n == "symbol")
         ]
         root = Location.of(self.path)
-        for file in _files(self.path, self.format, self.version, self.digest):
+        for file in _files(self.path, self.format, self.digest):
             if file.min_ts < high and file.max_ts >= low:
-                footer = _footer(root, file, self.digest)
-                for batch in _read_file(root / file.path, footer, low, high, wanted, needed):
+                for batch in _read_file(root, file, low, high, wanted, needed):
                     yield _shape(batch, names, dictionary)
+
+    def verify(self) -> None:
+        """Read all files and raise DataError for the first that is not as it was written.
+
+        A reader verifies what it reads; this is for who must know before anything is written. On
+        S3 only sizes and footers are read, the rest would be the whole snapshot once more.
+        """
+        root = Location.of(self.path)
+        for file in _files(self.path, self.format, self.digest):
+            footer = _read_footer(root, file)
+            if not root.remote:
+                _read_body(root, file, footer)
 
     def table(self) -> pa.Table:
         """Return all bars as a table of BAR_SCHEMA."""
@@ -142,10 +161,10 @@ def write_snapshot(
 ) -> Snapshot:
     """Write bars of BAR_SCHEMA, strictly ascending by (ts, symbol), as a new snapshot.
 
-    Memory stays bounded; nothing is visible before the commit at the end. What a killed writer
-    left behind is cleaned up. Raises NoData for no rows (nothing is written), DataError for rows
-    out of order, OutputError where the folder holds something else or cannot be written,
-    StoreError where S3 fails.
+    Memory stays bounded; nothing is visible before the commit at the end. A writer that fails
+    leaves nothing behind, and what a killed one left is cleaned up. Raises NoData for no rows
+    (nothing is written), DataError for rows out of order, OutputError where another is writing
+    (see `claim`), the folder holds something else or cannot be written, StoreError where S3 fails.
     """
     if format not in FORMATS:
         raise ConfigError(f"snapshot format {format!r} is not known; use {' or '.join(FORMATS)}")
@@ -161,25 +180,25 @@ def write_snapshot(
             break
     if not rows:
         raise NoData(f"no bars to write to {root.text}; nothing was written")
-    _claim(root)
     grain = choose_grain(rows, checker.min_ts, checker.max_ts) if rows >= _SAMPLE_ROWS else "all"
-    writer = FileWriter(root, grain)
-    with root.guard("write"):
-        for batch, ts in sample:
-            writer.write(batch, ts)
-        sample.clear()
-        for batch, ts in checked:
-            writer.write(batch, ts)
-        writer.close()
-    commit.commit(root, format, writer.files, checker.meta())
-    (root / commit.WRITING).remove()
+    with _alone(root):
+        writer = FileWriter(root, grain)
+        with root.guard("write"):
+            for batch, ts in sample:
+                writer.write(batch, ts)
+            sample.clear()
+            for batch, ts in checked:
+                writer.write(batch, ts)
+            writer.close()
+        commit.commit(root, format, writer.files, checker.meta())
     return open_snapshot(root.text)
 
 
 def open_snapshot(path: str | os.PathLike[str], version: int | None = None) -> Snapshot:
     """Return the snapshot at a folder or S3 address.
 
-    Raises SourceNotFound where there is none or not that version, DataError where it was changed.
+    There is version 0 only, for a snapshot never changes. Raises SourceNotFound where there is none
+    or for another version, DataError where its commit was changed.
     """
     root = Location.of(path)
     form = commit.committed(root)
@@ -187,34 +206,62 @@ def open_snapshot(path: str | os.PathLike[str], version: int | None = None) -> S
         raise SourceNotFound(
             f"no snapshot at {root.text}; write one with streambt export, or check the path"
         )
-    meta, _ = commit.load(root, form, version or 0)
+    if version:
+        raise SourceNotFound(
+            f"snapshot {root.text} has no version {version}: it never changes, and has version 0 "
+            "only; export the bars again for a newer one"
+        )
+    meta, _ = commit.load(root, form)
     values = {**meta, "symbols": tuple(meta["symbols"])}
-    return Snapshot(path=root.text, format=form, version=version or 0, **values)
+    return Snapshot(path=root.text, format=form, version=0, **values)
 
 
 # What is kept is kept by the digest: other bars may come to the same path later.
 
 
 @lru_cache(maxsize=64)
-def _files(path: str, form: str, version: int, digest: str) -> tuple[DataFile, ...]:
-    meta, files = commit.load(Location.of(path), form, version)
+def _files(path: str, form: str, digest: str) -> tuple[DataFile, ...]:
+    meta, files = commit.load(Location.of(path), form)
     if meta["digest"] != digest:
         raise DataError(f"snapshot {path} was replaced by other bars; open it again")
     return files
 
 
-def _claim(root: Location) -> None:
+@contextmanager
+def _alone(root: Location) -> Iterator[None]:
+    """Let this writer alone write a new snapshot; what fails is removed."""
     _files.cache_clear()
     _footer.cache_clear()
+    _require_free(root)
+    try:
+        with claimed(root, commit.WRITING) as own:
+            try:
+                _require_free(root)  # another may have finished since
+                _clean(root, own)
+                yield
+            except BaseException:
+                with suppress(StreambtError):  # the failure itself is to be told
+                    _clean(root, own)
+                raise
+    except BaseException:
+        root.remove_empty()
+        raise
+
+
+def _require_free(root: Location) -> None:
     if form := commit.committed(root):
         raise OutputError(f"{root.text} already holds a {form} snapshot; choose another path")
     names = root.names()
-    if names and commit.WRITING not in names:
+    if names and not claims(names, commit.WRITING):
         raise OutputError(f"{root.text} is not empty ({names[0]}, …); choose another path")
-    for name in names:
-        (root / name).remove()
-    root.make()
-    (root / commit.WRITING).write_bytes(b"")
+
+
+def _clean(root: Location, own: str) -> None:
+    """Remove what was written without a commit."""
+    if not commit.committed(root):
+        for name in root.names():
+            if name != own:
+                (root / name).remove()
 
 
 class _Checker:
@@ -262,45 +309,78 @@ class _Checker:
         }
 
 
-Footer = tuple[pq.FileMetaData, tuple[tuple[int, int], ...]]
-"""A file's metadata, and the first and last time of each of its row groups."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Footer:
+    """What a file tells of itself: each row group's times and bytes, and the digests of blocks."""
+
+    metadata: pq.FileMetaData
+    blocks: bytes
+    times: tuple[tuple[int, int], ...]
 
 
 @lru_cache(maxsize=256)
-def _footer(root: Location, file: DataFile, _digest: str) -> Footer:
-    place = root / file.path
-    with place.guard("read"), place.filesystem.open_input_file(place.key) as source:
-        footer = pq.read_metadata(source)
-    at = footer.schema.names.index("ts")
+def _footer(root: Location, file: DataFile) -> Footer:
+    return _read_footer(root, file)
+
+
+def _read_footer(root: Location, file: DataFile) -> Footer:
+    """Return a file's footer, verified by the commit's digest of it."""
+    name = f"{root.text}/{file.path}"
+    with _open_file(root, file) as source:
+        content = source.read_at(file.size - file.footer, file.footer)
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise not_as_exported(name, "its footer differs")
+    metadata = pq.read_metadata(pa.BufferReader(content))
+    at = metadata.schema.names.index("ts")
     ranges = []
-    for group in range(footer.num_row_groups):
-        stats = footer.row_group(group).column(at).statistics
+    for group in range(metadata.num_row_groups):
+        stats = metadata.row_group(group).column(at).statistics
         ranges.append((stats.min_raw, stats.max_raw))  # as the file has them: microseconds
-    return footer, tuple(ranges)
+    return Footer(metadata, metadata.metadata[BLOCKS.encode()], tuple(ranges))
+
+
+@contextmanager
+def _open_file(root: Location, file: DataFile) -> Iterator[pa.NativeFile]:
+    """Yield a data file; raises DataError where it is gone or has another size."""
+    place = root / file.path
+    with place.guard("read"):
+        try:
+            source = place.filesystem.open_input_file(place.key)
+        except FileNotFoundError:
+            raise not_as_exported(place.text, "it is gone") from None
+        with source:
+            if (size := source.size()) != file.size:
+                found = f"it has {size:,} bytes, {file.size:,} were written"
+                raise not_as_exported(place.text, found)
+            yield source
 
 
 def _read_file(
-    place: Location,
-    footer: Footer,
+    root: Location,
+    file: DataFile,
     low: int,
     high: int,
     symbols: Sequence[str] | None,
     columns: Sequence[str],
 ) -> Iterator[pa.RecordBatch]:
-    metadata, ranges = footer
-    with place.guard("read"):
-        groups = [i for i, (first, last) in enumerate(ranges) if first < high and last >= low]
-        if not groups:
-            return
-        inside = all(low <= ranges[i][0] and ranges[i][1] < high for i in groups)
-        with place.filesystem.open_input_file(place.key) as source:
-            reader = pq.ParquetFile(
-                source,
-                metadata=metadata,
-                read_dictionary=["symbol", "interval"],
-                pre_buffer=place.remote,
-            )
-            for batch in reader.iter_batches(_READ_ROWS, groups, list(columns)):
+    footer = _footer(root, file)
+    chosen = [i for i, (first, last) in enumerate(footer.times) if first < high and last >= low]
+    if not chosen:
+        return
+    inside = all(low <= footer.times[i][0] and footer.times[i][1] < high for i in chosen)
+    extents = [_extent(footer.metadata.row_group(i), columns) for i in chosen]
+    name = f"{root.text}/{file.path}"
+    with (
+        _open_file(root, file) as source,
+        BlockSource(source, name, footer.blocks, file.footer, extents) as verified,
+    ):
+        reader = pq.ParquetFile(
+            pa.PythonFile(verified, "r"),
+            metadata=footer.metadata,
+            read_dictionary=["symbol", "interval"],
+        )
+        for group in chosen:  # one after the other, as they are fetched
+            for batch in reader.iter_batches(GROUP_ROWS, [group], list(columns)):
                 kept = batch if inside else _within(batch, low, high)
                 if symbols is not None:
                     kept = kept.filter(pc.is_in(kept["symbol"], pa.array(symbols, pa.string())))
@@ -308,17 +388,30 @@ def _read_file(
                     yield kept
 
 
+def _read_body(root: Location, file: DataFile, footer: Footer) -> None:
+    pairs = list(pairwise([*range(0, file.footer, _PIECE_BYTES), file.footer]))
+    with (
+        _open_file(root, file) as source,
+        BlockSource(source, f"{root.text}/{file.path}", footer.blocks, file.footer, pairs) as body,
+    ):
+        for start, end in pairs:
+            body.read(end - start)
+
+
+def _extent(group: pq.RowGroupMetaData, columns: Collection[str]) -> tuple[int, int]:
+    """Return the first and the last + 1 byte of a row group's columns."""
+    bounds = []
+    for at in range(group.num_columns):
+        chunk = group.column(at)
+        if chunk.path_in_schema in columns:
+            first = chunk.dictionary_page_offset or chunk.data_page_offset
+            bounds.append((first, first + chunk.total_compressed_size))
+    return min(start for start, _ in bounds), max(end for _, end in bounds)
+
+
 def _within(batch: pa.RecordBatch, low: int, high: int) -> pa.RecordBatch:
-    ts = times(batch["ts"])
-    mask = (ts >= low) & (ts < high)
-    if mask.all():
-        return batch
-    first, last = np.argmax(mask), len(mask) - np.argmax(mask[::-1])
-    if not mask.any():
-        return batch.slice(0, 0)
-    part = batch.slice(int(first), int(last - first))
-    inner = mask[first:last]
-    return part if inner.all() else part.filter(pa.array(inner))
+    first, last = np.searchsorted(times(batch["ts"]), [low, high])  # rows ascend, as written
+    return batch.slice(int(first), int(last - first))
 
 
 def _shape(batch: pa.RecordBatch, names: Sequence[str], dictionary: bool) -> pa.RecordBatch:

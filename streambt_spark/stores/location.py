@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,13 @@ from urllib.parse import unquote, urlsplit
 
 from pyarrow import fs
 
-from streambt_spark.errors import ConfigError, OutputError, StoreError, StoreUnavailable
+from streambt_spark.errors import (
+    ConfigError,
+    ExtraMissing,
+    OutputError,
+    StoreError,
+    StoreUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +114,21 @@ class Location:
             partial.write_bytes(content)
             partial.replace(self.text)
 
+    def create(self, content: bytes) -> bool:
+        """Write a file that nobody else has written; return False where there is one.
+
+        Raises ExtraMissing where S3 is meant and boto3, which can do that, is not installed.
+        """
+        with self.guard("write"):
+            if self.remote:
+                return _put_new(self.key, content)
+            try:
+                with Path(self.text).open("xb") as file:
+                    file.write(content)
+            except FileExistsError:
+                return False
+            return True
+
     def make(self) -> None:
         """Make the folder; S3 has none."""
         if not self.remote:
@@ -122,6 +143,12 @@ class Location:
                 self.filesystem.delete_dir(self.key)
             elif kind == fs.FileType.File:
                 self.filesystem.delete_file(self.key)
+
+    def remove_empty(self) -> None:
+        """Delete the folder if nothing is in it; S3 has none."""
+        if not self.remote:
+            with suppress(OSError):
+                Path(self.text).rmdir()
 
     @contextmanager
     def guard(self, action: str) -> Iterator[None]:
@@ -155,6 +182,45 @@ def _environment() -> tuple[str, str, str, str, str]:
         get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1",
         (get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
     )
+
+
+def _put_new(key: str, content: bytes) -> bool:
+    """Put an S3 object unless there is one; PyArrow has no condition for that."""
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        raise ExtraMissing(
+            'to write to S3, run: pip install "streambt-spark[s3]" (boto3 is not installed)'
+        ) from None
+    access, secret, token, region, endpoint = _environment()
+    client = boto3.session.Session().client(  # the default session is not for several threads
+        "s3",
+        aws_access_key_id=access or None,
+        aws_secret_access_key=secret or None,
+        aws_session_token=token or None,
+        region_name=region,
+        endpoint_url=endpoint or None,
+        config=Config(
+            connect_timeout=10,
+            read_timeout=60,
+            request_checksum_calculation="when_required",  # servers other than AWS's lack the rest
+            s3={"addressing_style": "path" if endpoint else "auto"},
+        ),
+    )
+    bucket, _, name = key.partition("/")
+    try:
+        client.put_object(Bucket=bucket, Key=name, Body=content, IfNoneMatch="*")
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
+            return False
+        raise OSError(str(error)) from None
+    except BotoCoreError as error:
+        raise OSError(str(error)) from None
+    finally:
+        client.close()
+    return True
 
 
 @lru_cache(maxsize=8)

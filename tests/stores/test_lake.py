@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pyarrow as pa
@@ -134,20 +141,109 @@ def test_files_outside_the_range_are_not_opened(tmp_path: Path, bars: Bars, form
     assert len(keys(snapshot.read(None, end))) == int(np.sum(bars.ts < end))
 
 
+def parts(root: Path) -> list[Path]:
+    """Return a snapshot's data files in order."""
+    return sorted(root.rglob("*.parquet"))
+
+
+def flip(path: Path, at: float) -> None:
+    """Change one bit, `at` of the way through a file."""
+    content = bytearray(path.read_bytes())
+    content[min(int(at * len(content)), len(content) - 1)] ^= 1
+    path.write_bytes(content)
+
+
+def refused(path: Path) -> str:
+    """Return what is said when the bars of a damaged snapshot are read."""
+    with pytest.raises(DataError) as caught:
+        open_snapshot(path).bars()
+    return str(caught.value)
+
+
 @pytest.mark.usefixtures("small_files")
-def test_rows_may_lie_shuffled_inside_files(tmp_path: Path, bars: Bars, form: Format) -> None:
-    """Reading does not rely on the order of rows inside a file."""
+@pytest.mark.parametrize("at", [0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1])
+def test_one_wrong_bit_is_never_read(tmp_path: Path, bars: Bars, form: Format, at: float) -> None:
+    """A bit that has changed anywhere in a data file refuses it by name, with the way out."""
+    write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    flip(parts(tmp_path / "s")[1], at)
+    told = refused(tmp_path / "s")
+    assert told.startswith(f"{parts(tmp_path / 's')[1]} is not the file that was exported: ")
+    assert told.endswith("restore it from a copy, or export the bars again")
+
+
+def test_all_of_a_snapshot_can_be_verified(tmp_path: Path, form: Format) -> None:
+    """Each of five bits spread over 2 MB is found without reading a row."""
+    bars = generate(20, 6_000, "1m")
     snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
-    for file in (tmp_path / "s").rglob("*.parquet"):
-        table = pq.ParquetFile(file).read()
-        order = np.random.default_rng(1).permutation(table.num_rows)
-        pq.write_table(table.take(order), file, row_group_size=40)
-    lake._footer.cache_clear()
-    start, end = snapshot.min_ts + 50 * MINUTE, snapshot.min_ts + 60 * MINUTE
-    inside = int(np.sum((bars.ts >= start) & (bars.ts < end)))
-    assert snapshot.bars().digest() == snapshot.digest
-    assert snapshot.slices().tolist() == np.unique(bars.ts).tolist()
-    assert len(keys(snapshot.read(start, end))) == inside
+    snapshot.verify()
+    for at in (0, 0.3, 0.6, 0.97, 1):
+        flip(parts(tmp_path / "s")[0], at)
+        with pytest.raises(DataError, match=r"part-00000.*is not the file that was exported"):
+            snapshot.verify()
+        flip(parts(tmp_path / "s")[0], at)
+    snapshot.verify()
+
+
+@pytest.mark.usefixtures("small_files")
+def test_each_batch_read_was_verified(tmp_path: Path, bars: Bars) -> None:
+    """What comes before the damaged block is right, and not a row of it is given."""
+    snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m")
+    flip(parts(tmp_path / "s")[1], 0.5)
+    read = snapshot.read()
+    assert keys(next(read) for _ in range(4)) == keys(iter(bars_to_batches(bars)))[:150]
+    with pytest.raises(DataError, match="part-00001"):
+        next(read)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_other_files_in_place_of_a_snapshots_are_refused(
+    tmp_path: Path, bars: Bars, form: Format
+) -> None:
+    """A file that is gone, cut off, longer, exchanged with its neighbour or written by another."""
+    for case in ("gone", "cut", "longer", "exchanged", "rewritten"):
+        root = tmp_path / case
+        write_snapshot(bars_to_batches(bars), root, interval="1m", format=form)
+        first, second = parts(root)[:2]
+        content = first.read_bytes()
+        if case == "gone":
+            first.unlink()
+        elif case == "cut":
+            first.write_bytes(content[:-100])
+        elif case == "longer":
+            first.write_bytes(content + b"more")
+        elif case == "exchanged":
+            first.write_bytes(second.read_bytes())
+            second.write_bytes(content)
+        else:
+            pq.write_table(pq.ParquetFile(first).read(), first)
+        assert refused(root).startswith(f"{first} is not the file that was exported: "), case
+
+
+def test_a_changed_commit_is_refused(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """A bit of what the commit says of the bars is verified as they are."""
+    write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    name = "_manifest.json" if form == "parquet" else "_delta_log/00000000000000000000.json"
+    file = tmp_path / "s" / name
+    sound = file.read_bytes()
+    for old, new in ((b"max_ts", b"max_tz"), (b'"A', b'"D'), (b"A\\", b"D\\"), (b"{", b"[")):
+        changed = sound.replace(old, new)
+        if changed == sound:
+            continue
+        file.write_bytes(changed)
+        with pytest.raises(DataError, match="is damaged") as caught:
+            open_snapshot(tmp_path / "s")
+        assert str(file) in str(caught.value)
+    file.write_bytes(sound)
+    assert open_snapshot(tmp_path / "s").bars().digest() == bars.digest()
+
+
+def test_what_other_programs_leave_is_ignored(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """Checksums, marks and a broken hint of a checkpoint beside a snapshot change nothing."""
+    write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    (tmp_path / "s" / "_delta_log").mkdir(exist_ok=True)
+    for name in ("_SUCCESS", ".part.crc", "_delta_log/_last_checkpoint", "period=all/x.parquet"):
+        (tmp_path / "s" / name).write_text("junk")
+    assert open_snapshot(tmp_path / "s").bars().digest() == bars.digest()
 
 
 def test_columns_are_chosen_and_unknown_ones_named(tmp_path: Path, bars: Bars) -> None:
@@ -173,21 +269,108 @@ def test_an_existing_snapshot_is_never_touched(tmp_path: Path, bars: Bars, form:
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
 
-def test_a_killed_writers_leftover_is_rewritten(
-    tmp_path: Path, bars: Bars, form: Format, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a commit there is no snapshot, and the next writer starts afresh."""
+WRITER = """
+import signal, sys
+from streambt_spark.stores import lake
+from streambt_spark.stores.generator import generate
 
-    def dies() -> Iterator[pa.RecordBatch]:
+lake._SAMPLE_ROWS = 10
+batches = lake.bars_to_batches(generate(["A"], 1000, "1m"), 100)
+
+def some():
+    for _ in range(5):
+        yield next(batches)
+    print("writing", flush=True)
+    sys.stdin.readline()
+    yield from batches
+
+lake.write_snapshot(some(), sys.argv[1], interval="1m", format=sys.argv[2])
+"""
+
+
+@contextmanager
+def writer(path: Path | str, form: Format) -> Iterator[subprocess.Popen[str]]:
+    """Run another process that is in the midst of writing a snapshot until it gets a line."""
+    command = [sys.executable, "-c", WRITER, str(path), form]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_writer_is_refused(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """While a snapshot is being written, nobody else writes there; who does is told."""
+    with writer(tmp_path / "s", form) as other:
+        with pytest.raises(OutputError) as caught:
+            write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+        told = str(caught.value)
+        who = (
+            f"{tmp_path}/s is being written by process {other.pid} on {socket.gethostname()} since"
+        )
+        assert told.startswith(f"{who} {datetime.now(UTC):%Y}-")
+        assert told.endswith(
+            "; wait until it is done, or choose another path; if that process does not exist any "
+            f"more, delete {tmp_path}/s/_writing-1"
+        )
+        assert other.communicate("go\n", timeout=60) == ("", None)
+    assert other.returncode == 0
+    assert open_snapshot(tmp_path / "s").bars().digest() == generate(["A"], 1000, "1m").digest()
+    assert not list((tmp_path / "s").glob("_writing*"))
+
+
+def test_of_writers_at_once_one_writes(tmp_path: Path, form: Format) -> None:
+    """Six threads that begin together give one whole snapshot, of one of them."""
+    sets = [generate(["A"], n, "1m") for n in range(1001, 1007)]
+    begin = Barrier(len(sets))
+
+    def write(bars: Bars) -> str:
+        begin.wait()
+        try:
+            batches = bars_to_batches(bars, 100)
+            return write_snapshot(batches, tmp_path / "s", interval="1m", format=form).digest
+        except OutputError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(len(sets)) as pool:
+        told = list(pool.map(write, sets))
+    written = open_snapshot(tmp_path / "s").bars().digest()
+    assert [text for text in told if len(text) == 64] == [written]
+    refusals = [text for text in told if len(text) != 64]
+    assert all("is being written by" in t or "already holds" in t for t in refusals)
+
+
+def test_a_killed_writers_leftover_is_rewritten(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """Without a commit there is no snapshot, and the next writer starts afresh."""
+    with writer(tmp_path / "s", form) as other:
+        other.kill()
+        other.wait()
+    assert parts(tmp_path / "s")
+    assert (tmp_path / "s" / "_writing-1").exists()
+    with pytest.raises(SourceNotFound):
+        open_snapshot(tmp_path / "s")
+    snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
+    assert snapshot.bars().digest() == bars.digest()
+    assert len(parts(tmp_path / "s")) == 1
+    assert not list((tmp_path / "s").glob("_writing*"))
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, bars: Bars, form: Format) -> None:
+    """After an error in the midst the folder is as before, and can be written again."""
+
+    def fails() -> Iterator[pa.RecordBatch]:
         yield from bars_to_batches(bars.take(slice(0, 100)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lake, "_SAMPLE_ROWS", 10)
-    with pytest.raises(KeyboardInterrupt):
-        write_snapshot(dies(), tmp_path / "s", interval="1m", format=form)
-    assert list((tmp_path / "s").rglob("*.parquet"))
-    with pytest.raises(SourceNotFound):
-        open_snapshot(tmp_path / "s")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lake, "_SAMPLE_ROWS", 10)
+        with pytest.raises(KeyboardInterrupt):
+            write_snapshot(fails(), tmp_path / "s", interval="1m", format=form)
+    assert not (tmp_path / "s").exists()
     snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m", format=form)
     assert snapshot.bars().digest() == bars.digest()
 
@@ -209,14 +392,14 @@ def test_rows_out_of_order_are_refused(tmp_path: Path, bars: Bars) -> None:
             open_snapshot(tmp_path / "s")
 
 
-def test_a_changed_table_is_refused(tmp_path: Path, bars: Bars) -> None:
-    """Rows appended by another program to a snapshot are noticed when that version is opened."""
+def test_another_programs_changes_do_not_enter(tmp_path: Path, bars: Bars) -> None:
+    """Rows deleted by another program leave the snapshot as it was; its version is not one."""
     write_snapshot(bars_to_batches(bars), tmp_path / "s", interval="1m")
     table = DeltaTable(tmp_path / "s")
     table.delete("symbol = 'A'")
-    with pytest.raises(DataError, match="it was changed"):
+    assert open_snapshot(tmp_path / "s").bars().digest() == bars.digest()
+    with pytest.raises(SourceNotFound, match="it never changes, and has version 0 only"):
         open_snapshot(tmp_path / "s", version=table.version())
-    assert open_snapshot(tmp_path / "s", version=0).digest == bars.digest()
 
 
 def test_missing_places_and_formats_are_named(tmp_path: Path, bars: Bars) -> None:
@@ -287,19 +470,23 @@ def test_s3_holds_snapshots_like_a_folder(
 
 
 @pytest.mark.store
-def test_a_leftover_on_s3_is_rewritten(s3: S3Server, bars: Bars) -> None:
-    """Objects of a killed writer vanish when the snapshot is written anew."""
-    client = s3.client()
-    client.put_object(Bucket=s3.bucket, Key="left/_writing", Body=b"")
-    client.put_object(Bucket=s3.bucket, Key="left/period=all/part-00099.parquet", Body=b"junk")
-    snapshot = write_snapshot(bars_to_batches(bars), f"s3a://{s3.bucket}/left", interval="1m")
+def test_on_s3_too_one_writes_at_a_time(s3: S3Server, bars: Bars, form: Format) -> None:
+    """A second writer is refused while the first is alive, and takes over when it was killed."""
+    path = f"s3a://{s3.bucket}/once-{form}"
+    with writer(path, form) as other:
+        with pytest.raises(OutputError, match=f"is being written by process {other.pid} on"):
+            write_snapshot(bars_to_batches(bars), path, interval="1m", format=form)
+        other.kill()
+        other.wait()
+    s3.client().put_object(
+        Bucket=s3.bucket, Key=f"once-{form}/period=all/part-00099.parquet", Body=b"junk"
+    )
+    snapshot = write_snapshot(bars_to_batches(bars), path, interval="1m", format=form)
     assert snapshot.bars().digest() == bars.digest()
-    listed = client.list_objects_v2(Bucket=s3.bucket, Prefix="left/")["Contents"]
-    names = sorted(o["Key"] for o in listed if not o["Key"].endswith("/"))
-    assert names == [
-        "left/_delta_log/00000000000000000000.json",
-        "left/period=all/part-00000.parquet",
-    ]
+    listed = s3.client().list_objects_v2(Bucket=s3.bucket, Prefix=f"once-{form}/")["Contents"]
+    names = sorted(o["Key"].partition("/")[2] for o in listed if not o["Key"].endswith("/"))
+    commit = "_manifest.json" if form == "parquet" else "_delta_log/00000000000000000000.json"
+    assert names == [commit, "period=all/part-00000.parquet"]
 
 
 @pytest.mark.store
