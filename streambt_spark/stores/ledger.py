@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
-from pyarrow import fs
 
 from streambt_spark.core.ledger.events import (
     AUDIT,
@@ -24,6 +21,7 @@ from streambt_spark.core.ledger.events import (
     digest,
 )
 from streambt_spark.errors import OutputError, SourceNotFound
+from streambt_spark.stores.delta import open_table, read_table
 from streambt_spark.stores.location import Location
 
 if TYPE_CHECKING:
@@ -142,37 +140,22 @@ def failures(ledger: pa.Table) -> list[Failure]:
 
 def read_failures(path: str) -> list[Failure]:
     """Return the strategies that were disabled so far; none where there is no ledger."""
-    table = _read(path, filters=[("kind", "=", Kind.DISABLED.name.lower())])
+    table = _read(path, rows=pc.field("kind") == Kind.DISABLED.name.lower())
     return [] if table is None else failures(table)
 
 
 def has_ended(path: str) -> bool:
     """Return whether a ledger tells that its stream has ended; False where there is none."""
     end = Kind.END.name.lower()
-    found = _read(path, columns=["kind"], filters=[("kind", "=", end)])
+    found = _read(path, columns=["kind"], rows=pc.field("kind") == end)
     return found is not None and found.num_rows > 0
 
 
 def ledger_exists(path: str) -> bool:
     """Return whether there is a ledger's table."""
-    return _open(path) is not None
+    return open_table(path) is not None
 
 
 def _read(path: str, **choice: Any) -> pa.Table | None:
-    table = _open(path)
-    if table is None:
-        return None
-    place = Location.of(path)
-    # delta-rs' own file system is a Python object: Arrow's threads may still let go of its files
-    # when the interpreter ends, and that aborts the process.
-    files = fs.SubTreeFileSystem(place.key, place.filesystem)
-    with place.guard("read"):
-        return pa.table(table.to_pyarrow_table(filesystem=files, **choice))
-
-
-def _open(path: str) -> DeltaTable | None:
-    place = Location.of(path)
-    try:
-        return DeltaTable(place.delta_address, storage_options=place.delta_options)
-    except TableNotFoundError:
-        return None
+    table = open_table(path)
+    return None if table is None else read_table(table, path, **choice)
