@@ -13,11 +13,14 @@ StreambtError                exit 1
 │   ├── SourceNotFound                no such file, table or snapshot
 │   ├── BadColumns                    columns are missing or not understood
 │   ├── BadTime                       a time column cannot be parsed
-│   └── NoData                        nothing to read, or nothing valid in it
+│   ├── NoData                        nothing to read, or nothing valid in it
+│   └── LedgerDamaged                 a ledger lacks events, or has one twice
 ├── StoreError               exit 74  a store refuses or is damaged
 ├── Transient                exit 75  the same call may succeed later
 │   ├── StoreUnavailable              the store could not be reached in time; a StoreError too
-│   └── StoreConflict                 another writer was faster; a StoreError too
+│   ├── StoreConflict                 another writer was faster; a StoreError too
+│   ├── RunLost                       a run's processes ended under it; a RunError too
+│   └── OutOfSpace                    the disk is full; a RunError too
 ├── RunError                 exit 1   a run cannot start or go on
 │   ├── CheckpointMismatch            the checkpoint belongs to another run
 │   ├── StateError                    saved state is damaged or of another version
@@ -50,10 +53,13 @@ __all__ = [
     "ExtraMissing",
     "GraphError",
     "JavaMissing",
+    "LedgerDamaged",
     "LookAheadError",
     "NoData",
+    "OutOfSpace",
     "OutputError",
     "RunError",
+    "RunLost",
     "SetupError",
     "SourceNotFound",
     "StateError",
@@ -181,6 +187,10 @@ class NoData(DataError):
     """There is nothing to read, or nothing valid in it."""
 
 
+class LedgerDamaged(DataError):
+    """A ledger lacks events, or has one twice."""
+
+
 class StoreError(StreambtError):
     """A store refuses or is damaged; the same call fails again."""
 
@@ -203,6 +213,14 @@ class StoreConflict(Transient, StoreError):
 
 class RunError(StreambtError):
     """A run cannot start or go on."""
+
+
+class RunLost(Transient, RunError):
+    """A run's processes, Java's or Python's, ended under it; the same command resumes it."""
+
+
+class OutOfSpace(Transient, RunError):
+    """The disk is full; what was committed stays, and the same command resumes."""
 
 
 class CheckpointMismatch(RunError):

@@ -20,7 +20,7 @@ from streambt_spark.core.ledger.events import (
     Kind,
     digest,
 )
-from streambt_spark.errors import OutputError, SourceNotFound
+from streambt_spark.errors import LedgerDamaged, OutputError, SourceNotFound
 from streambt_spark.stores.delta import open_table, read_table
 from streambt_spark.stores.location import Location
 
@@ -45,6 +45,7 @@ LEDGER_SCHEMA = pa.schema(
         for name in COLUMNS
     ]
 )
+_COUNT = "quantity"  # of a row of counts
 AUDIT_NAMES = tuple(sorted(KIND_NAMES[kind] for kind in AUDIT))
 
 
@@ -149,6 +150,39 @@ def has_ended(path: str) -> bool:
     end = Kind.END.name.lower()
     found = _read(path, columns=["kind"], rows=pc.field("kind") == end)
     return found is not None and found.num_rows > 0
+
+
+def is_ended(ledger: pa.Table) -> bool:
+    """Return whether rows of a ledger tell that its stream has ended."""
+    return bool(pc.any(pc.equal(ledger["kind"], Kind.END.name.lower())).as_py())
+
+
+def rows_read(ledger: pa.Table) -> int:
+    """Return how many rows a ledger's run has read."""
+    read = pc.and_(pc.equal(ledger["kind"], "counts"), pc.equal(ledger["reason"], "read"))
+    return int(pc.sum(ledger.filter(read)[_COUNT]).as_py() or 0)
+
+
+def read_numbers(path: str) -> pa.Table:
+    """Return the columns of a ledger that tell whether it is whole."""
+    table = _read(path, columns=["lane", "seq", "kind", "reason", _COUNT])
+    if table is None:
+        raise SourceNotFound(f"no ledger at {path}")
+    return table
+
+
+def check_numbers(ledger: pa.Table, address: str) -> None:
+    """Raise LedgerDamaged where a lane's events are not numbered 0, 1, 2, … each once."""
+    lanes = ledger.group_by("lane").aggregate(
+        [("seq", "count"), ("seq", "count_distinct"), ("seq", "max")]
+    )
+    for lane, count, distinct, last in zip(*lanes.columns, strict=True):
+        if not count.as_py() == distinct.as_py() == last.as_py() + 1:
+            raise LedgerDamaged(
+                f"the ledger {address} is damaged: lane {lane.as_py()!r} has {distinct.as_py():,} "
+                f"of {last.as_py() + 1:,} events, {count.as_py() - distinct.as_py():,} twice",
+                address=address,
+            )
 
 
 def ledger_exists(path: str) -> bool:
