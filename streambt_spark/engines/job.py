@@ -21,7 +21,7 @@ from streambt_spark.core.plan import blocks_of
 from streambt_spark.engines import binding
 from streambt_spark.engines.binding import RUN_ID, Mark
 from streambt_spark.engines.signals import Stop
-from streambt_spark.errors import RunLost, StoreUnavailable
+from streambt_spark.errors import RunLost, StateError, StoreUnavailable
 from streambt_spark.spark import jvm
 from streambt_spark.spark.failures import AGAIN, failure, lost
 from streambt_spark.spark.listener import Course, Reporter, following
@@ -149,6 +149,7 @@ def claim(job: Job, plan: Plan, bars: str, **layout: Any) -> Moment:
 
 
 def run(
+    job: Job,
     begin: Callable[[], StreamingQuery],
     stop: Stop,
     tell: Callable[[str, str], None],
@@ -161,10 +162,10 @@ def run(
     after twice the wait of the last. `tell` is told of each.
     """
     restarts = 0
-    while True:
+    while not stop.asked:
         query = begin()
         try:
-            with translated():
+            with translated(job):
                 _wait(query, stop, until)
             return
         except (RunLost, StoreUnavailable) as error:
@@ -202,14 +203,19 @@ def _has_ended() -> bool:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(job: Job) -> Iterator[None]:
     """Raise what Spark, the way to its JVM or a Python worker raises as an error of ours."""
     try:
         yield
     except (PySparkException, Py4JError, ConnectionError, EOFError) as error:
         started = jvm.current()
         ended = None if started is None else started.ended()
-        raise (failure(error) if ended is None else lost(ended)) from error
+        if ended is not None:
+            raise lost(ended) from error
+        made = failure(error)
+        if isinstance(made, StateError) and not made.address:
+            made = made.within(f"checkpoint {job.checkpoint}", address=job.checkpoint)
+        raise made from error
 
 
 @contextmanager
@@ -246,9 +252,10 @@ def job_session(
             conf=job.conf(),
             keep_classes=True,
         ) as spark,
-        translated(),
+        translated(job),
         following(spark, reporter, course=course),
     ):
+        stop.listen()
         compiling.join()
         yield spark
     if stop.asked and (started := jvm.current()) is not None:

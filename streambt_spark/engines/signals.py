@@ -21,6 +21,12 @@ class Stop:
         self._asked = Event()
         self.signal: int | None = None
 
+    def listen(self) -> None:
+        """Note the signals from now on; again where another has taken them, as Spark does."""
+        if current_thread() is main_thread():  # only there handlers may be set
+            for number in SIGNALS:
+                signal.signal(number, lambda number, _: self.ask(number))
+
     def ask(self, number: int) -> None:
         """Note a signal."""
         self.signal = self.signal or number
@@ -52,8 +58,7 @@ def noted() -> Iterator[Stop]:
         yield stop
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        signal.signal(number, lambda number, _: stop.ask(number))
+    stop.listen()
     try:
         yield stop
     except Exception:

@@ -27,7 +27,6 @@ from streambt_spark.stores.ledger import (
     has_ended,
     is_ended,
     read_ledger,
-    read_numbers,
     rows_read,
 )
 from streambt_spark.streams.kafka import topic_id
@@ -109,7 +108,7 @@ def _replay(
         # The records that Spark hands the operator in one Arrow batch are packs.
         by_pack = replace(job, arrow_batch=max(1, job.arrow_batch // rows_per_pack))
         trigger = {"availableNow": True}
-        run(lambda: start(spark, plan, packs, by_pack, trigger=trigger), stop, reporter.tell)
+        run(job, lambda: start(spark, plan, packs, by_pack, trigger=trigger), stop, reporter.tell)
 
 
 def live(
@@ -137,7 +136,8 @@ def live(
     _require_same_topic(job, topic, identity)
     settings: dict[str, Any] = {"engine": "spark", "ledger": job.ledger, "topic": topic}
     with holding(job), noted() as stop:
-        claim(job, plan, f"kafka topic {topic}", topic_id=identity)
+        if claim(job, plan, f"kafka topic {topic}", topic_id=identity).written >= 0:
+            check_numbers(read_ledger(job.ledger), job.ledger)
         if not has_ended(job.ledger):
             end = _End()
             reporter = Reporter([*sinks, end])
@@ -157,6 +157,7 @@ def live(
                 )
                 packs = packed(rows, plan.symbols, plan.interval)
                 run(
+                    job,
                     lambda: start(spark, plan, packs, job, trigger=trigger),
                     stop,
                     reporter.tell,
@@ -208,7 +209,7 @@ def _require_at(job: Job, moment: Moment, timeline: Timeline) -> None:
     """
     if moment.written < 0:
         return
-    ledger = read_numbers(job.ledger)
+    ledger = read_ledger(job.ledger)  # all of it, for damage is to be told now and not later
     check_numbers(ledger, job.ledger)
     (offset,) = offsets_of(job.checkpoint, moment.written)
     read, expected = rows_read(ledger), int(timeline.bars_before[offset["slice"]])

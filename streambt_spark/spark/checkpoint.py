@@ -180,10 +180,11 @@ class _Log:
             _require_intact(file)
 
     def keep(self, newest: int) -> None:
-        """Delete what is newer."""
-        dropped = [number for number in self.numbers if number > newest]
-        for number in [*dropped, *([] if self.empty is None else [self.empty])]:
-            _remove(self.place / str(number))
+        """Delete what is newer, and the checksums of what is not there any more."""
+        for name in self.place.names():
+            number = name.removeprefix(".").removesuffix(".crc")
+            if number.isdigit() and int(number) > newest:
+                (self.place / name).remove()
 
 
 def _is_json(content: bytes) -> bool:

@@ -174,11 +174,12 @@ def _is_worker(link: Cause) -> bool:
     )
 
 
-def _damaged_state(link: Cause) -> StreambtError:
+def _damaged(link: Cause) -> StreambtError:
     where, said = _path(link), link.line.partition(" of HDFSStateStoreProvider")[0]
-    return StateError(
-        f"the checkpoint's saved state is damaged{f' at {where}' if where else ''}: {said}; put it "
-        "back from a copy, or delete the checkpoint and the ledger to start again",
+    kind = StoreError if "/_delta_log/" in where or where.endswith(".parquet") else StateError
+    return kind(
+        f"{where or 'the saved state of the checkpoint'} is damaged: {said}; put it back from a "
+        "copy, or delete the checkpoint and the ledger to start again",
         address=where,
     )
 
@@ -234,7 +235,7 @@ _RULES: tuple[tuple[Applies, Told], ...] = (
             r"CANNOT_LOAD_STATE_STORE|FAILED_TO_LOAD|STATE_STORE|ChecksumException"
             r"|STREAMING_CHECKPOINT|Malformed log|Incomplete log file"
         ),
-        _damaged_state,
+        _damaged,
     ),
     (
         _says(r"DELTA_(?:LOG|MISSING|FILE_NOT|TRUNCATED|STATE|VERSIONS|SCHEMA_NOT)"),

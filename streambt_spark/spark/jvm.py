@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -41,13 +42,12 @@ ENDS_IN, WRITES_IN = 10, 120
 """Seconds that the end of a JVM is waited for, and where it writes its archive."""
 
 _FOLDER = "streambt-spark-"
-_NOISE = (
-    "Using incubator modules",
-    "Picked up JAVA_TOOL_OPTIONS",
-    "Picked up _JAVA_OPTIONS",
-    "Picked up JDK_JAVA_OPTIONS",
-    "SLF4J: ",  # from a copy inside the AWS bundle, which logs nowhere
+_NOISE = re.compile(
+    r"Using incubator modules|Picked up (?:JAVA_TOOL|_JAVA|JDK_JAVA)_OPTIONS"
+    r"|SLF4J: "  # from a copy inside the AWS bundle, which logs nowhere
 )
+_TRACE = re.compile(r"Exception in thread|\s+at \S+\(|Caused by: |\s+\.\.\. \d+ more|#")
+"""What it says of its own end: where that is the run's, it is told in a line."""
 _KEPT_LINES = 50
 _OPTIONS = "spark.driver.extraJavaOptions"
 _TELLING = re.compile(r"^(?:Error|#|Exception|Caused by|Unrecognized|Invalid|Could not)", re.I)
@@ -135,13 +135,13 @@ class Errors:
     def _read(self, descriptor: int) -> None:
         with open(descriptor, encoding="utf-8", errors="replace") as stream:
             for line in stream:
-                if any(noise in line for noise in _NOISE):
+                if _NOISE.search(line):
                     continue
                 with self._guard:
-                    if self._passing:
-                        sys.stderr.write(line)
-                    else:
+                    if not self._passing:
                         self._lines.append(line)
+                    elif not _TRACE.match(line):
+                        sys.stderr.write(line)
 
 
 @dataclass(eq=False, slots=True)
@@ -253,7 +253,13 @@ def _launch(settings: Mapping[str, str], errors: Errors) -> JavaGateway:
         conf.set(name, value)
     for server in (AccumulatorTCPServer, AccumulatorUnixServer):
         server.handle_error = _say_nothing  # type: ignore[assignment]
+    logging.getLogger().addFilter(_is_not_py4j)
     return launch_gateway(conf, {"stderr": errors.descriptor})  # type: ignore[no-untyped-call]
+
+
+def _is_not_py4j(record: logging.LogRecord) -> bool:
+    """Return whether a record is another's than Py4J's, which logs what it raises, as the root."""
+    return Path(record.pathname).parent.name != "py4j"
 
 
 def _say_nothing(*_: object) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOG = "_delta_log"
 _ENTRY = re.compile(r"\d{20}\.json")
+_SUMS = re.compile(r"\.?(\d{20})\.(?:json\.|crc\.)?crc")
 _UNREACHED = re.compile(r"Generic S3 error|error sending request|HTTP error|timed out")
 _ADVICE = "put it back from a copy, or delete the table and run again"
 # Spark writes a checksum into each page; what delta-rs writes has none, and is read as it is.
@@ -97,7 +98,7 @@ def check_files(table: DeltaTable, address: str) -> None:
 def drop_undurable(address: str) -> bool:
     """Delete what a power cut left of the newest entry of a local log; return whether it left any.
 
-    That is an empty file, or Delta's sums over a version whose entry is not there.
+    That is an empty file, or the sums of Delta and Hadoop over an entry that is not there.
     """
     place = Location.of(address)
     if place.remote:
@@ -107,10 +108,9 @@ def drop_undurable(address: str) -> bool:
         return True
     found = entries(Path(place.text))
     last = int(found[-1].stem) if found else -1
-    log = Path(place.text, LOG)
-    lost = [p for p in log.glob("*.crc") if p.stem.isdigit() and int(p.stem) > last]
+    lost = [p for p in Path(place.text, LOG).glob("*") if _number(p.name) > last]
     for path in lost:
-        discard(path)
+        path.unlink()
     return bool(lost)
 
 
@@ -136,6 +136,12 @@ def drop_batch(address: str, query: str, batch: int) -> bool:
 def entries(folder: Path) -> list[Path]:
     """Return the entries of a local table's log, ascending."""
     return sorted(p for p in (folder / LOG).glob("*.json") if _ENTRY.fullmatch(p.name))
+
+
+def _number(name: str) -> int:
+    """Return the version that sums are of; -1 for another file."""
+    found = _SUMS.fullmatch(name)
+    return int(found[1]) if found else -1
 
 
 def _undurable(place: Location) -> Path | None:

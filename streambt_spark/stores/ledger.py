@@ -163,14 +163,6 @@ def rows_read(ledger: pa.Table) -> int:
     return int(pc.sum(ledger.filter(read)[_COUNT]).as_py() or 0)
 
 
-def read_numbers(path: str) -> pa.Table:
-    """Return the columns of a ledger that tell whether it is whole."""
-    table = _read(path, columns=["lane", "seq", "kind", "reason", _COUNT])
-    if table is None:
-        raise SourceNotFound(f"no ledger at {path}")
-    return table
-
-
 def check_numbers(ledger: pa.Table, address: str) -> None:
     """Raise LedgerDamaged where a lane's events are not numbered 0, 1, 2, … each once."""
     lanes = ledger.group_by("lane").aggregate(

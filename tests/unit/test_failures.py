@@ -135,7 +135,7 @@ def test_another_error_of_a_worker_is_told_with_its_place() -> None:
             ("org.apache.spark.SparkException: [CANNOT_LOAD_STATE_STORE.UNCATEGORIZED] Error "
             "reading delta file file:/out/checkpoint/state/0/0/4.delta of "
             "HDFSStateStoreProvider[x]: gone"),
-            StateError, "damaged at /out/checkpoint/state/0/0/4.delta:",
+            StateError, "/out/checkpoint/state/0/0/4.delta is damaged:",
         ),
         (
             ("org.apache.spark.sql.delta.DeltaFileNotFoundException: [DELTA_TRUNCATED_"
