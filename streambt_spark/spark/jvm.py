@@ -75,7 +75,7 @@ class Folder:
         """Return the JVM's options to leave everything there."""
         return (
             f'"-Djava.io.tmpdir={self.path}" "-XX:ErrorFile={self.path}/error.log" '
-            "-XX:-CreateCoredumpOnCrash"
+            "-XX:-CreateCoredumpOnCrash -XX:+DisplayVMOutputToStderr"
         )
 
     def crash(self) -> Path | None:
@@ -129,7 +129,7 @@ class Errors:
         told = next((i for i, line in enumerate(lines) if _TELLING.search(line)), 0)
         text = " ".join(lines[told : told + 3])[:300] or "it said nothing"
         if _MEMORY.search(text) or not lines:
-            return f"{text}; give it less (spark.driver.memory), or free some memory"
+            return f"{text}; look at spark.driver.memory, and at how much memory is free"
         return f"{text}; `streambt doctor` checks this machine"
 
     def _read(self, descriptor: int) -> None:
