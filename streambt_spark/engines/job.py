@@ -5,10 +5,12 @@ Replay and live are this job; they differ in the rows they give it and in the tr
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from streambt_spark.core.plan import blocks_of
 from streambt_spark.engines import binding
 from streambt_spark.engines.binding import RUN_ID, Mark
 from streambt_spark.engines.signals import Stop
-from streambt_spark.errors import RunLost, StateError, StoreUnavailable
+from streambt_spark.errors import OutOfSpace, RunLost, StateError, StoreUnavailable
 from streambt_spark.spark import jvm
 from streambt_spark.spark.failures import AGAIN, failure, lost
 from streambt_spark.spark.listener import Course, Reporter, following
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from streambt_spark.spark.checkpoint import Moment
 
 RESTARTS = 5
+_NEARLY_FULL = 2**20
 FIRST_WAIT = 1.0
 """Seconds before a query that failed is started again."""
 
@@ -215,7 +218,18 @@ def translated(job: Job) -> Iterator[None]:
         made = failure(error)
         if isinstance(made, StateError) and not made.address:
             made = made.within(f"checkpoint {job.checkpoint}", address=job.checkpoint)
+        if isinstance(made, OutOfSpace) and (full := _full_place(job)):
+            made = made.within(full, address=full)
         raise made from error
+
+
+def _full_place(job: Job) -> str | None:
+    """Return the local place of the job's whose disk is full."""
+    for place in (job.ledger, job.checkpoint, tempfile.gettempdir()):
+        with suppress(OSError):
+            if disk_usage(place).free < _NEARLY_FULL:
+                return place
+    return None
 
 
 @contextmanager

@@ -25,6 +25,7 @@ LOG = "_delta_log"
 _ENTRY = re.compile(r"\d{20}\.json")
 _SUMS = re.compile(r"\.?(\d{20})\.(?:json\.|crc\.)?crc")
 _UNREACHED = re.compile(r"Generic S3 error|error sending request|HTTP error|timed out")
+_COLOURED = re.compile(r"(?:\x1b\[[\d;]*m|↳)+")
 _ADVICE = "put it back from a copy, or delete the table and run again"
 # Spark writes a checksum into each page; what delta-rs writes has none, and is read as it is.
 _CHECKED = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -190,6 +191,6 @@ def _damaged(place: Location | Path, reason: str) -> StoreError:
 
 
 def _brief(error: Exception) -> str:
-    """Return what an error says, without the frames that delta-rs puts behind it."""
-    text = " ".join(str(error).split())
+    """Return what an error says, without the colours and the frames that delta-rs adds."""
+    text = " ".join(_COLOURED.sub(" ", str(error)).split())
     return re.split(r" \d+: (?:<unknown>|[\w:<>]+ at )", text)[0][:200]
