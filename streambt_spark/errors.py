@@ -18,7 +18,9 @@ StreambtError                exit 1
 ├── StoreError               exit 74  a store refuses or is damaged
 ├── Transient                exit 75  the same call may succeed later
 │   ├── StoreUnavailable              the store could not be reached in time; a StoreError too
-│   └── StoreConflict                 another writer was faster; a StoreError too
+│   ├── StoreConflict                 another writer was faster; a StoreError too
+│   ├── RunLost                       a run's processes ended under it; a RunError too
+│   └── OutOfSpace                    the disk is full; a RunError too
 ├── RunError                 exit 1   a run cannot start or go on
 │   ├── CheckpointMismatch            the checkpoint belongs to another run
 │   ├── StateError                    saved state is damaged or of another version
@@ -54,8 +56,10 @@ __all__ = [
     "LedgerDamaged",
     "LookAheadError",
     "NoData",
+    "OutOfSpace",
     "OutputError",
     "RunError",
+    "RunLost",
     "SetupError",
     "SourceNotFound",
     "StateError",
@@ -209,6 +213,14 @@ class StoreConflict(Transient, StoreError):
 
 class RunError(StreambtError):
     """A run cannot start or go on."""
+
+
+class RunLost(Transient, RunError):
+    """A run's processes, Java's or Python's, ended under it; the same command resumes it."""
+
+
+class OutOfSpace(Transient, RunError):
+    """The disk is full; what was committed stays, and the same command resumes."""
 
 
 class CheckpointMismatch(RunError):

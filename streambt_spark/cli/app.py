@@ -1,4 +1,17 @@
-"""The application: its commands, and how every error ends as one line and an exit code."""
+"""The application: its commands, and how every error ends as one line and an exit code.
+
+0    done
+1    the run failed, or two runs differ
+2    a wrong option, setting or strategy
+65   the bars, or a ledger, cannot be used
+69   something is not installed, or too small
+70   a fault of this program; the line names a log
+74   a store refuses or is damaged
+75   what may pass: a store or broker that does not answer, another run in the same folder, a full
+     disk, a killed process; the same command goes on
+130  Ctrl-C
+143  SIGTERM, as a scheduler stops a job: the batch is dropped, and the same command goes on
+"""
 
 from __future__ import annotations
 

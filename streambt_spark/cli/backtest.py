@@ -14,11 +14,13 @@ from streambt_spark.cli.folder import Folder, versions
 from streambt_spark.cli.inputs import Input, read_input
 from streambt_spark.cli.output import console, counts_line, disabled_line, metrics_table, remark
 from streambt_spark.cli.progress import progress_sinks
-from streambt_spark.core.identity import digest_of
+from streambt_spark.engines.binding import Mark, put, require_own, run_id
 from streambt_spark.errors import ExtraMissing, StrategyError
 from streambt_spark.masking import mask_values
 from streambt_spark.spark.java import java_version
+from streambt_spark.stores.lease import lease
 from streambt_spark.stores.ledger import write_ledger
+from streambt_spark.stores.location import Location
 
 if TYPE_CHECKING:
     from streambt_spark.cerebro import Cerebro
@@ -44,20 +46,23 @@ def backtest(settings: Settings) -> Result:
         folder.require_writable()
     if settings.run.engine == "spark":
         require_java()
-    source = read_input(settings)
-    cerebro = assemble(settings, source.data)
-    identity = run_id(cerebro, source)
-    if folder:
-        folder.claim(identity, settings.run.engine)
-        if settings.run.engine == "local":
-            folder.claim_ledger(settings.run.ledger)
-    ran = _run(cerebro, settings, folder)
-    result = ran.of_source(source.counts, source.quarantine)
-    if settings.run.engine == "local" and folder:
-        write_ledger(settings.run.ledger or folder.ledger, result.ledger)
-    write_results(folder, settings, identity, source, result)
+    with lease(*_places(folder, settings)):
+        source = read_input(settings)
+        cerebro = assemble(settings, source.data)
+        identity = run_id(cerebro.plan(), source.digest or source.source)
+        run = _run_here if settings.run.engine == "local" else _run_on_spark
+        ran = run(cerebro, settings, folder, identity)
+        result = ran.of_source(source.counts, source.quarantine)
+        write_results(folder, settings, identity, source, result)
     require_enabled(result)
     return result
+
+
+def _places(folder: Folder | None, settings: Settings) -> list[str]:
+    """Return what the run writes to; nothing without --out, for the local engine keeps nothing."""
+    if folder is None:
+        return []
+    return [str(folder.path), settings.run.ledger or folder.ledger]
 
 
 def require_java() -> None:
@@ -66,22 +71,24 @@ def require_java() -> None:
         java_version()
 
 
-def run_id(cerebro: Cerebro, source: Input) -> str:
-    """Return the digest of all that determines the result: strategy, account, bars and code."""
-    code = versions()["streambt-spark"]
-    bars = source.digest or source.source
-    return digest_of({"plan": cerebro.plan().identity, "bars": bars, "code": code})
-
-
-def _run(cerebro: Cerebro, settings: Settings, folder: Folder | None) -> Result:
-    run = settings.run
-    if run.engine == "local":
-        if run.speed or run.bars_per_second:
-            remark("the local engine is not paced; for --speed or --bars-per-second use spark")
-        if run.blocks > 1:
-            remark("the local engine runs all strategies in one process; for --blocks use spark")
+def _run_here(cerebro: Cerebro, settings: Settings, folder: Folder | None, identity: str) -> Result:
+    if settings.run.speed or settings.run.bars_per_second:
+        remark("the local engine is not paced; for --speed or --bars-per-second use spark")
+    if settings.run.blocks > 1:
+        remark("the local engine runs all strategies in one process; for --blocks use spark")
+    if folder is None:
         return cerebro.run("local")
-    out = folder.path if folder else None
+    ledger = Location.of(settings.run.ledger or folder.ledger).text
+    mark = Mark(identity, "local", str(folder.path), ledger)
+    require_own(mark)
+    result = cerebro.run("local")
+    put(mark)
+    write_ledger(ledger, result.ledger)
+    return result
+
+
+def _run_on_spark(cerebro: Cerebro, settings: Settings, folder: Folder | None, _: str) -> Result:
+    run, out = settings.run, folder.path if folder else None
     with progress_sinks(out) as sinks:
         return cerebro.run(
             "spark",

@@ -5,7 +5,9 @@ metrics.json    the first strategy's figures, and under `lanes` those of each
 fills.csv orders.csv equity.csv
 quarantine.csv  the refused rows of the source with their reasons, where there are any
 report.html     the tear sheet of the first strategy
-progress.jsonl  a line for each micro-batch of a Spark run
+progress.jsonl  a line for each micro-batch of a Spark run, and for what befell it
+_run.json       whose the folder is, from the first time that a run writes into it
+_lease          who works in it just now
 ledger/         the Delta ledger, unless --ledger put it elsewhere
 """
 
@@ -96,32 +98,6 @@ class Folder:
 
         address = str(self.manifest()["ledger"])
         return read_ledger(address if "://" in address else str(self.path / address))
-
-    def claim(self, run_id: str, engine: str) -> None:
-        """Raise OutputError where the folder holds the results of another run.
-
-        Of two Spark runs the checkpoint decides: it knows each setting, and says which differs.
-        """
-        if not (self.path / "manifest.json").exists():
-            return
-        held = self.manifest()
-        if held.get("engine") == engine == "spark" and (self.path / "checkpoint").is_dir():
-            return
-        if (held.get("run_id"), held.get("engine")) != (run_id, engine):
-            raise OutputError(
-                f"--out {self.path} holds the {held.get('engine')} run {held.get('run_id')!s:.12}, "
-                f"this is the {engine} run {run_id:.12}; choose another folder"
-            )
-
-    def claim_ledger(self, address: str | None) -> None:
-        """Raise OutputError where another run's ledger is at an address that this one was given."""
-        from streambt_spark.stores.ledger import ledger_exists
-
-        if address is None or not ledger_exists(address):
-            return
-        own = (self.path / "manifest.json").exists() and self.manifest().get("ledger")
-        if own != self.relative(address):
-            raise OutputError(f"--ledger {address} holds another run's ledger; choose another")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file at once; NaN has no place in it."""

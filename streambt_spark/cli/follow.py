@@ -10,14 +10,16 @@ import typer
 from streambt_spark import strategy_file
 from streambt_spark.assembly import assemble, strategy_path
 from streambt_spark.cerebro import Cerebro, Universe
-from streambt_spark.cli.backtest import require_enabled, require_java, run_id, write_results
+from streambt_spark.cli.backtest import require_enabled, require_java, write_results
 from streambt_spark.cli.folder import Folder
 from streambt_spark.cli.inputs import Input, interval_of, require, time_range
 from streambt_spark.cli.progress import progress_sinks
+from streambt_spark.engines.binding import run_id
 from streambt_spark.engines.job import Job
 from streambt_spark.engines.spark import live
 from streambt_spark.stores.intake import Counts
 from streambt_spark.stores.lake import open_snapshot
+from streambt_spark.stores.lease import lease
 from streambt_spark.streams.feed import replay_to_kafka
 from streambt_spark.streams.pace import Pace
 from streambt_spark.streams.replay import Replay
@@ -40,11 +42,10 @@ def follow(settings: Settings) -> None:
     require_java()
     cerebro = assemble(settings, universe)
     address = f"kafka topic {topic}"
-    identity = run_id(cerebro, Input(universe, 0, "", address, Counts()))
-    folder.claim(identity, "spark")
-    result = _run(settings, cerebro, folder)
-    source = Input(universe, result.counts["accepted"], "", address, Counts())
-    write_results(folder, settings, identity, source, result)
+    with lease(folder.path):
+        result = _run(settings, cerebro, folder)
+        source = Input(universe, result.counts["accepted"], "", address, Counts())
+        write_results(folder, settings, run_id(result.plan, address), source, result)
     require_enabled(result)
     if result.settings.get("stopped"):
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ import rich.progress
 from rich.console import Console
 
 from streambt_spark.cli.output import disabled_line, remark
-from streambt_spark.spark.listener import MetricsFile, Progress, ProgressSink
+from streambt_spark.spark.listener import MetricsFile, Notice, Progress, ProgressSink
 from streambt_spark.stores.ledger import Failure, read_failures
 
 
@@ -21,7 +21,10 @@ def progress_sinks(folder: Path | None, ledger: str | None = None) -> Iterator[l
 
     With the address of its ledger, a strategy that is disabled is told of at once.
     """
-    sinks = default_sinks(folder / "progress.jsonl" if folder else None)
+    sinks: list[ProgressSink] = [
+        *default_sinks(folder / "progress.jsonl" if folder else None),
+        Remarks(),
+    ]
     if ledger is not None:
         sinks.append(Alarm(ledger))
     try:
@@ -29,6 +32,20 @@ def progress_sinks(folder: Path | None, ledger: str | None = None) -> Iterator[l
     finally:
         for sink in sinks:
             sink.close()
+
+
+class Remarks:
+    """A line for what befalls a job: a restart, a broker that is gone, a sink that failed."""
+
+    def update(self, progress: Progress) -> None:
+        """Nothing to say of a batch."""
+
+    def notice(self, notice: Notice) -> None:
+        """Print the notice."""
+        remark(notice.text)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class Alarm:

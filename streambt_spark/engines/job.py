@@ -5,28 +5,31 @@ Replay and live are this job; they differ in the rows they give it and in the tr
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread, current_thread, main_thread
+from shutil import disk_usage
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from pyspark.errors import StreamingQueryException
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 
 from streambt_spark.core.block import compile_kernels
-from streambt_spark.core.identity import digest_of
 from streambt_spark.core.plan import blocks_of
-from streambt_spark.errors import OutputError, RunError
-from streambt_spark.spark.listener import Course, ProgressSink, following
-from streambt_spark.spark.manifest import NAME as MANIFEST
-from streambt_spark.spark.manifest import bind
+from streambt_spark.engines import binding
+from streambt_spark.engines.binding import RUN_ID, Mark
+from streambt_spark.engines.signals import Stop
+from streambt_spark.errors import OutOfSpace, RunLost, StateError, StoreUnavailable
+from streambt_spark.spark import jvm
+from streambt_spark.spark.failures import AGAIN, failure, lost
+from streambt_spark.spark.listener import Course, Reporter, following
 from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.session import session
 from streambt_spark.spark.sinks import write_ledger
-from streambt_spark.stores.ledger import ledger_exists
+from streambt_spark.stores.lease import lease
 from streambt_spark.stores.location import Location
 
 if TYPE_CHECKING:
@@ -36,20 +39,28 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.query import StreamingQuery
 
     from streambt_spark.core.plan import Plan
+    from streambt_spark.spark.checkpoint import Moment
+
+RESTARTS = 5
+_NEARLY_FULL = 2**20
+FIRST_WAIT = 1.0
+"""Seconds before a query that failed is started again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """Where a job writes and how Spark runs it.
 
-    `ledger` and `checkpoint` are addresses of a folder or s3a://; the checkpoint should be on a
-    file system with an atomic rename. `blocks` is the number of parts that the lanes are split into
+    `folder` is where the run keeps all that is given no other place. `ledger` and `checkpoint` are
+    addresses of a folder or s3a://; the checkpoint should be on a file system with an atomic
+    rename. `blocks` is the number of parts that the lanes are split into
     and that can run side by side, `partitions` the number of state partitions (by default one for
     each block); the checkpoint fixes both. `arrow_batch` is the rows of one Arrow batch, `master`
     Spark's, where none is configured. `modules` are those of the strategy that a worker cannot
     import: their code is sent along.
     """
 
+    folder: str
     ledger: str
     checkpoint: str
     blocks: int = 1
@@ -73,6 +84,7 @@ class Job:
     ) -> Job:
         """Return the job whose ledger and checkpoint are in `out` unless given."""
         return cls(
+            Location.of(out).text,
             Location.of(ledger or Path(out, "ledger")).text,
             Location.of(checkpoint or Path(out, "checkpoint")).text,
             blocks or 1,
@@ -88,6 +100,16 @@ class Job:
             "spark.sql.shuffle.partitions": str(self.partitions),
             "spark.sql.execution.arrow.maxRecordsPerBatch": str(self.arrow_batch),
             "spark.sql.session.timeZone": "UTC",
+            "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        }
+
+    def layout(self) -> dict[str, Any]:
+        """Return what a checkpoint fixes besides the run; a folder can be moved with all in it."""
+        inside = self.ledger.startswith(f"{self.folder}/")
+        return {
+            "ledger": self.ledger[len(self.folder) + 1 :] if inside else self.ledger,
+            "blocks": self.blocks,
+            "partitions": self.partitions,
         }
 
 
@@ -106,30 +128,105 @@ def start(
         return write_ledger(ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=name)
 
 
-def claim(job: Job, bound: Mapping[str, Any]) -> None:
-    """Bind the job's checkpoint to its run, and see that the ledger belongs to the checkpoint.
+@contextmanager
+def holding(job: Job) -> Iterator[None]:
+    """Hold the job's places; raises StoreConflict where another run works in one of them."""
+    with lease(job.folder, job.ledger, job.checkpoint):
+        yield
 
-    The two are only right together: with a new checkpoint a ledger would get its events again, and
-    with a new ledger a checkpoint would leave out what it has done. Raises CheckpointMismatch or
-    OutputError before anything is written.
+
+def claim(job: Job, plan: Plan, bars: str, **layout: Any) -> Moment:
+    """Make the job's places the run's, and return how far it is.
+
+    `bars` is the digest of what it reads, or its name; `layout` is what its checkpoint fixes
+    besides the job's own. Raises CheckpointMismatch, OutputError, StateError or StoreError, before
+    anything is written, where a place is another run's, is damaged, or is not of one moment with
+    the others.
     """
-    checkpoint = Location.of(job.checkpoint)
-    known = MANIFEST in checkpoint.names()
-    if known:
-        bind(job.checkpoint, bound)
-    exists = ledger_exists(job.ledger)
-    if exists and not known:
-        raise OutputError(
-            f"ledger {job.ledger} holds events, but checkpoint {job.checkpoint} is new, so they "
-            "are another run's; choose another --out or --ledger, or delete the ledger"
-        )
-    if not exists and (checkpoint / "commits").names():
-        raise OutputError(
-            f"checkpoint {job.checkpoint} has written to ledger {job.ledger}, which is gone; "
-            "choose another --out, or delete the checkpoint to start again"
-        )
-    if not known:
-        bind(job.checkpoint, bound)
+    record = binding.manifest(plan, bars, {**job.layout(), **layout})
+    mark = Mark(record[RUN_ID], "spark", job.folder, job.ledger, job.checkpoint)
+    return binding.claim(mark, record)
+
+
+def run(
+    job: Job,
+    begin: Callable[[], StreamingQuery],
+    stop: Stop,
+    tell: Callable[[str, str], None],
+    until: Event | None = None,
+) -> None:
+    """Run a query to its end, or until `until` is set or a signal is noted.
+
+    A query that fails for what may pass, a worker that was killed or a store that does not answer,
+    is started again and goes on from its checkpoint: RESTARTS times in a row without a batch, each
+    after twice the wait of the last. `tell` is told of each.
+    """
+    restarts = 0
+    while not stop.asked:
+        query = begin()
+        try:
+            with translated(job):
+                _wait(query, stop, until)
+            return
+        except (RunLost, StoreUnavailable) as error:
+            restarts = 0 if _has_advanced(query) else restarts
+            if restarts == RESTARTS or stop.asked or _has_ended():
+                raise
+            seconds, restarts = FIRST_WAIT * 2**restarts, restarts + 1
+            reason = str(error).removesuffix(f"; {AGAIN}")
+            again = f"the query starts again in {seconds:g} s ({restarts} of {RESTARTS})"
+            tell("restart", f"{reason}; {again}")
+            if stop.wait(seconds):
+                return
+
+
+def _wait(query: StreamingQuery, stop: Stop, until: Event | None) -> None:
+    try:
+        while not query.awaitTermination(1):
+            if stop.asked or (until is not None and until.is_set()):
+                query.stop()
+    except BaseException:
+        with suppress(Exception):  # it has failed already, or its JVM is gone
+            query.stop()
+        raise
+
+
+def _has_advanced(query: StreamingQuery) -> bool:
+    with suppress(Exception):
+        return query.lastProgress is not None
+    return False
+
+
+def _has_ended() -> bool:
+    started = jvm.current()
+    return started is not None and started.ended() is not None
+
+
+@contextmanager
+def translated(job: Job) -> Iterator[None]:
+    """Raise what Spark, the way to its JVM or a Python worker raises as an error of ours."""
+    try:
+        yield
+    except (PySparkException, Py4JError, ConnectionError, EOFError) as error:
+        started = jvm.current()
+        ended = None if started is None else started.ended()
+        if ended is not None:
+            raise lost(ended) from error
+        made = failure(error)
+        if isinstance(made, StateError) and not made.address:
+            made = made.within(f"checkpoint {job.checkpoint}", address=job.checkpoint)
+        if isinstance(made, OutOfSpace) and (full := _full_place(job)):
+            made = made.within(full, address=full)
+        raise made from error
+
+
+def _full_place(job: Job) -> str | None:
+    """Return the local place of the job's whose disk is full."""
+    for place in (job.ledger, job.checkpoint, tempfile.gettempdir()):
+        with suppress(OSError):
+            if disk_usage(place).free < _NEARLY_FULL:
+                return place
+    return None
 
 
 @contextmanager
@@ -149,12 +246,13 @@ def _settings(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
 def job_session(
     job: Job,
     sources: Sequence[str],
-    sinks: Sequence[ProgressSink],
+    reporter: Reporter,
+    stop: Stop,
     course: Course | None = None,
     *,
     kafka: bool = False,
 ) -> Iterator[SparkSession]:
-    """Yield a session that reports to `sinks`; the kernels compile while it starts."""
+    """Yield a session whose batches are reported; the kernels compile while it starts."""
     compiling = Thread(target=compile_kernels, daemon=True)
     compiling.start()
     with (
@@ -165,77 +263,11 @@ def job_session(
             conf=job.conf(),
             keep_classes=True,
         ) as spark,
-        following(spark, sinks, course=course),
+        translated(job),
+        following(spark, reporter, course=course),
     ):
+        stop.listen()
         compiling.join()
         yield spark
-
-
-def manifest(plan: Plan, bars: str, job: Job) -> dict[str, Any]:
-    """Return what a checkpoint is bound to: the strategy, the bars, the code and the layout.
-
-    The run's id is the digest of it all; nothing of it enters the ledger.
-    """
-    bound = {
-        "plan": plan.identity,
-        "nodes": [node.identity for node in plan.nodes],
-        "lanes": [
-            {
-                "name": lane.name,
-                "allocation": getattr(lane.allocation, "__qualname__", repr(lane.allocation)),
-                "broker": asdict(lane.broker),
-            }
-            for lane in plan.lanes
-        ],
-        "symbols": list(plan.symbols),
-        "interval": plan.interval,
-        "bars": bars,
-        "ledger": job.ledger,
-        "blocks": job.blocks,
-        "partitions": job.partitions,
-        "streambt_spark": version("streambt-spark"),
-    }
-    return {"run_id": digest_of(bound), **bound}
-
-
-def wait(query: StreamingQuery, until: Event | None = None) -> None:
-    """Wait for the end of a query, or stop it once `until` is set, or on Ctrl-C.
-
-    Raises RunError where the query fails, KeyboardInterrupt once it has stopped after Ctrl-C.
-    """
-    try:
-        with _interrupt() as pressed:
-            while not query.awaitTermination(1):
-                if pressed.is_set() or (until is not None and until.is_set()):
-                    query.stop()
-    except StreamingQueryException as error:
-        raise RunError(f"the streaming job failed: {cause(error)}") from error
-    finally:
-        if query.isActive:
-            query.stop()
-    if pressed.is_set():
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _interrupt() -> Iterator[Event]:
-    """Yield an event that Ctrl-C sets.
-
-    An exception in the midst of a call to the JVM would break the connection that stops the query.
-    """
-    pressed = Event()
-    if current_thread() is not main_thread():  # only the main thread is told of signals
-        yield pressed
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def cause(error: Exception) -> str:
-    """Return what a Spark failure comes down to, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if ".errors." in line or line.split(":")[0].endswith("Error")]
-    return (told or lines or [type(error).__name__])[-1][:500]
+    if stop.asked and (started := jvm.current()) is not None:
+        started.hurry()

@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGINT
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from streambt_spark.core.market.bars import Bars
-from streambt_spark.engines.job import Job, claim, job_session, manifest, start, wait
+from streambt_spark.engines.binding import layout_of
+from streambt_spark.engines.job import Job, claim, holding, job_session, run, start
 from streambt_spark.engines.result import Result
-from streambt_spark.errors import OutputError, SourceNotFound
+from streambt_spark.engines.signals import noted
+from streambt_spark.errors import CheckpointMismatch, LedgerDamaged, OutputError, SourceNotFound
+from streambt_spark.spark.checkpoint import offsets_of
 from streambt_spark.spark.kafka import kafka_rows
-from streambt_spark.spark.listener import Course, Progress, ProgressSink
+from streambt_spark.spark.listener import Course, Progress, ProgressSink, Reporter
 from streambt_spark.spark.operator import packed
 from streambt_spark.spark.source import replay_packs
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
-from streambt_spark.stores.ledger import has_ended
-from streambt_spark.streams.kafka import require_topic
+from streambt_spark.stores.ledger import (
+    check_numbers,
+    has_ended,
+    is_ended,
+    read_ledger,
+    rows_read,
+)
+from streambt_spark.streams.kafka import topic_id
 from streambt_spark.streams.pace import Pace
 from streambt_spark.streams.packing import ROWS_PER_PACK
 from streambt_spark.streams.replay import Replay
+from streambt_spark.streams.watch import Watch
 
 if TYPE_CHECKING:
     from streambt_spark.calendars import Calendar
     from streambt_spark.core.plan import Plan
+    from streambt_spark.engines.signals import Stop
+    from streambt_spark.spark.checkpoint import Moment
+    from streambt_spark.streams.pace import Timeline
 
+CHECKED = ("lane", "seq", "kind", "reason", "count")
+"""The columns that tell whether a ledger is whole."""
 BARS_AT_ONCE = 2_000_000
 """Bars in a batch where nothing else is asked for: enough to hide the cost of a batch (a second or
 two), few enough to bound the memory."""
@@ -59,19 +76,38 @@ def replay(
         slices_per_batch=slices_per_batch or max(1, BARS_AT_ONCE // len(plan.symbols)),
     )
     unwritten = bars if isinstance(bars, Bars) and not _holds(source) else None
-    claim(job, manifest(plan, str(source.digest), job))
-    if unwritten is not None:
-        write_snapshot(bars_to_batches(unwritten), source.path, interval=unwritten.interval)
-    course = Course(source.timeline(), source.pace) if sinks else None
-    with job_session(job, (source.path,), sinks, course) as spark:
+    with holding(job), noted() as stop:
+        moment = claim(job, plan, str(source.digest))
+        if unwritten is not None:
+            write_snapshot(bars_to_batches(unwritten), source.path, interval=unwritten.interval)
+        timeline = source.timeline()
+        _require_at(job, moment, timeline)
+        if not has_ended(job.ledger):
+            _replay(plan, source, timeline, job, sinks, stop)
+    _require_whole(job, int(timeline.bars_before[-1]))
+    settings = {"engine": "spark", "ledger": job.ledger, "snapshot": source.path}
+    return Result(plan, job.ledger, calendar, settings)
+
+
+def _replay(
+    plan: Plan,
+    source: Replay,
+    timeline: Timeline,
+    job: Job,
+    sinks: Sequence[ProgressSink],
+    stop: Stop,
+) -> None:
+    course = Course(timeline, source.pace) if sinks else None
+    with (
+        closing(Reporter(sinks)) as reporter,
+        job_session(job, (source.path,), reporter, stop, course) as spark,
+    ):
         rows_per_pack = min(job.arrow_batch, ROWS_PER_PACK)
         packs = replay_packs(spark, source, plan.symbols, rows_per_pack)
         # The records that Spark hands the operator in one Arrow batch are packs.
         by_pack = replace(job, arrow_batch=max(1, job.arrow_batch // rows_per_pack))
-        query = start(spark, plan, packs, by_pack, trigger={"availableNow": True})
-        wait(query)
-    settings = {"engine": "spark", "ledger": job.ledger, "snapshot": source.path}
-    return Result(plan, job.ledger, calendar, settings)
+        trigger = {"availableNow": True}
+        run(job, lambda: start(spark, plan, packs, by_pack, trigger=trigger), stop, reporter.tell)
 
 
 def live(
@@ -90,31 +126,63 @@ def live(
 
     The job is the replay's but for its source and its trigger, and so is the ledger. A batch starts
     every `trigger_seconds`, or as soon as the last one is done. A call with the same arguments
-    resumes. After Ctrl-C the result so far is returned, its settings saying `stopped`. Raises
-    StoreUnavailable where no broker answers, SourceNotFound where there is no such topic,
-    CheckpointMismatch and OutputError as `replay` does.
+    resumes. After Ctrl-C the result so far is returned, its settings saying `stopped`. The sinks
+    are told when the broker stops answering, and when it answers again. Raises StoreUnavailable
+    where no broker answers, SourceNotFound where there is no such topic, CheckpointMismatch and
+    OutputError as `replay` does; a topic that was deleted and made again is another one.
     """
-    require_topic(bootstrap, topic)
-    claim(job, manifest(plan, f"kafka topic {topic}", job))
+    identity = topic_id(bootstrap, topic)
+    _require_same_topic(job, topic, identity)
     settings: dict[str, Any] = {"engine": "spark", "ledger": job.ledger, "topic": topic}
-    if not has_ended(job.ledger):
-        end = _End()
-        trigger = {"processingTime": f"{round(trigger_seconds * 1000)} milliseconds"}
-        with job_session(job, (), [*sinks, end], kafka=True) as spark:
-            rows = kafka_rows(
-                spark,
-                bootstrap,
-                topic,
-                starting_offsets=starting_offsets,
-                max_offsets_per_batch=max_offsets_per_batch,
-            )
-            packs = packed(rows, plan.symbols, plan.interval)
-            query = start(spark, plan, packs, job, trigger=trigger)
-            try:
-                wait(query, end.reached)
-            except KeyboardInterrupt:
+    with holding(job), noted() as stop:
+        if claim(job, plan, f"kafka topic {topic}", topic_id=identity).written >= 0:
+            check_numbers(read_ledger(job.ledger), job.ledger)
+        if not has_ended(job.ledger):
+            end = _End()
+            reporter = Reporter([*sinks, end])
+            watch = Watch(bootstrap, topic, identity, reporter.tell)
+            trigger = {"processingTime": f"{round(trigger_seconds * 1000)} milliseconds"}
+            with (
+                closing(reporter),
+                watch.going(end.reached.set),
+                job_session(job, (), reporter, stop, kafka=True) as spark,
+            ):
+                rows = kafka_rows(
+                    spark,
+                    bootstrap,
+                    topic,
+                    starting_offsets=starting_offsets,
+                    max_offsets_per_batch=max_offsets_per_batch,
+                )
+                packs = packed(rows, plan.symbols, plan.interval)
+                run(
+                    job,
+                    lambda: start(spark, plan, packs, job, trigger=trigger),
+                    stop,
+                    reporter.tell,
+                    until=end.reached,
+                )
+            if watch.replaced.is_set():
+                raise _replaced(job, topic)
+            if stop.signal == SIGINT:
                 settings["stopped"] = True
+                stop.forgive()
+    check_numbers(read_ledger(job.ledger, columns=CHECKED), job.ledger)
     return Result(plan, job.ledger, calendar, settings)
+
+
+def _require_same_topic(job: Job, topic: str, identity: str | None) -> None:
+    before = layout_of(job.checkpoint).get("topic_id")
+    if before is not None and identity is not None and before != identity:
+        raise _replaced(job, topic)
+
+
+def _replaced(job: Job, topic: str) -> CheckpointMismatch:
+    return CheckpointMismatch(
+        f"topic {topic} was deleted and made again: its messages are not those that checkpoint "
+        f"{job.checkpoint} goes on from; choose another --out to run on the new topic",
+        address=job.checkpoint,
+    )
 
 
 class _End:
@@ -130,6 +198,40 @@ class _End:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _require_at(job: Job, moment: Moment, timeline: Timeline) -> None:
+    """Raise where the ledger is not what the batches up to the last one written make of the bars.
+
+    The bars that it has read are those before the slice at which that batch ends.
+    """
+    if moment.written < 0:
+        return
+    ledger = read_ledger(job.ledger)  # all of it, for damage is to be told now and not later
+    check_numbers(ledger, job.ledger)
+    (offset,) = offsets_of(job.checkpoint, moment.written)
+    read, expected = rows_read(ledger), int(timeline.bars_before[offset["slice"]])
+    if read != expected:
+        raise CheckpointMismatch(
+            f"ledger {job.ledger} has read {read:,} bars, batch {moment.written} of checkpoint "
+            f"{job.checkpoint} ends after {expected:,}: they are not of one moment; nothing was "
+            "written; put both back as they were together, or delete both to start again",
+            address=job.ledger,
+        )
+
+
+def _require_whole(job: Job, bars: int) -> None:
+    """Raise LedgerDamaged where the ledger of a replay that is done does not tell of every bar."""
+    ledger = read_ledger(job.ledger, columns=CHECKED)
+    check_numbers(ledger, job.ledger)
+    read = rows_read(ledger)
+    if read != bars or not is_ended(ledger):
+        found = f"it tells of {read:,} of {bars:,} bars" if read != bars else "it has no end"
+        raise LedgerDamaged(
+            f"the ledger {job.ledger} is not that of the whole replay: {found}; delete it and the "
+            f"checkpoint {job.checkpoint}, and run again",
+            address=job.ledger,
+        )
 
 
 def _whole(bars: Bars | Snapshot, lake: Path) -> Replay:

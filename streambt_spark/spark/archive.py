@@ -4,12 +4,18 @@ A job on Spark loads 20,000 classes, and to read, check and link them is ten sec
 time. So the first JVM writes them to an archive in the cache as it ends, and later ones map it
 (class data sharing, JEP 350). An archive holds for the jars it was written with and for any class
 path that goes on after them; the JVM itself refuses one that does not fit, and goes on without.
+
+A damaged archive, though, ends the JVM or does worse. So it gets its place under its own name only
+when the JVM that wrote it has ended, together with a file that has its size and its checksum; one
+that differs from them is deleted before it is used.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +29,13 @@ KEPT = 2
 WRITE = "-XX:ArchiveClassesAtExit"
 """The option of a JVM that writes an archive as it ends, which takes some seconds."""
 
-_MAGIC = bytes.fromhex("a8ab0bf0")
+MAP = "-XX:SharedArchiveFile"
+"""The option of a JVM that uses one."""
+
 _QUIET = "-Xlog:cds*=off"  # the JVM lists on stdout what it cannot archive or use
+_CHUNK = 1 << 20
+_LEFT_AFTER = 3600.0
+"""Seconds after which what a killed JVM has begun to write is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +54,14 @@ class ClassArchive:
 
     @property
     def complete(self) -> bool:
-        """Whether it is there and whole: the JVM writes its header last."""
+        """Whether it is there and as it was written; deletes one that is not."""
         try:
-            with self.path.open("rb") as file:
-                return file.read(len(_MAGIC)) == _MAGIC
+            if self._sums.read_text() == _sums(self.path):
+                return True
         except OSError:
-            return False
+            pass
+        self.discard()
+        return False
 
     def options(self, *, writable: bool) -> list[str]:
         """Return the JVM's options: to start with the archive or, where there is none, to write it.
@@ -58,17 +71,52 @@ class ClassArchive:
         if self.complete:
             with suppress(OSError):
                 os.utime(self.path)  # it is in use: others go first
-            return [f'"-XX:SharedArchiveFile={self.path}"', _QUIET]
+            return [f'"{MAP}={self.path}"', _QUIET]
         if not writable or not os.access(self.path.parent, os.W_OK):
             return []
         self._make_room()
-        return [f'"{WRITE}={self.path}"', _QUIET]
+        return [f'"{WRITE}={self._part}"', _QUIET]
+
+    def seal(self) -> None:
+        """Give what the JVM of this process has written, now that it has ended, its place."""
+        with suppress(OSError):
+            sums = _sums(self._part)
+            self.discard()
+            self._part.replace(self.path)
+            self._sums.write_text(sums)
+
+    def discard(self) -> None:
+        """Delete it."""
+        with suppress(OSError):
+            self._sums.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+
+    @property
+    def _sums(self) -> Path:
+        return self.path.with_suffix(".sum")
+
+    @property
+    def _part(self) -> Path:
+        return self.path.with_suffix(f".{os.getpid()}.part")
 
     def _make_room(self) -> None:
-        others = (path for path in self.path.parent.glob("classes-*.jsa") if path != self.path)
+        cache = self.path.parent
+        others = (path for path in cache.glob("classes-*.jsa") if path != self.path)
         for path in sorted(others, key=_last_used, reverse=True)[KEPT - 1 :]:
-            with suppress(OSError):
-                path.unlink()
+            ClassArchive(path).discard()
+        for part in cache.glob("classes-*.part"):
+            if _last_used(part) < time.time() - _LEFT_AFTER:
+                with suppress(OSError):
+                    part.unlink()
+
+
+def _sums(path: Path) -> str:
+    """Return a file's size and CRC-32, which reads 200 MB in a third of a second."""
+    sum_, size = 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            sum_, size = zlib.crc32(chunk, sum_), size + len(chunk)
+    return f"{size} {sum_:08x}\n"
 
 
 def _last_used(path: Path) -> float:

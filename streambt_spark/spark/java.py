@@ -39,7 +39,10 @@ def java_version() -> Java:
         raise JavaMissing(f"{path} does not run ({error}); {INSTALL}") from error
     match = re.search(r'version "((\d+)[^"]*)"', done.stderr + done.stdout)
     if done.returncode != 0 or match is None:
-        raise JavaMissing(f"{path} -version gives no version (exit {done.returncode}); {INSTALL}")
+        said = " ".join((done.stderr + done.stdout).split())[:200]
+        raise JavaMissing(
+            f"{path} -version gives no version (exit {done.returncode}: {said}); {INSTALL}"
+        )
     java = Java(path, match[1], int(match[2]))
     if java.major not in SUPPORTED:
         expected = " or ".join(map(str, SUPPORTED))

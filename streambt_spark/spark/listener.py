@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from pyspark.sql.streaming.listener import (
@@ -21,7 +22,6 @@ from pyspark.sql.streaming.listener import (
     StreamingQueryProgress,
 )
 
-from streambt_spark.core.market.bars import SECOND_US
 from streambt_spark.errors import OutputError
 from streambt_spark.streams.pace import Pace, Timeline
 
@@ -32,6 +32,8 @@ METRICS = "ledger"
 """The name of the observed metrics: last_ts (UTC µs), orders, fills, disabled, equity, ended."""
 
 LAST_EVENTS_SECONDS = 10.0
+
+LOG = logging.getLogger("streambt_spark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,19 @@ class Progress:
     ended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What befalls a running job beside its batches, in one line; `time` is ISO 8601, UTC.
+
+    `kind` is `restart` (the query starts again), `source_gone` and `source_back` (the broker does
+    not answer, and does again), `sink` (a sink failed) or `report` (a batch has no whole report).
+    """
+
+    kind: str
+    text: str
+    time: str = field(default_factory=lambda: _iso(time.time_ns() // 1000))
+
+
 class ProgressSink(Protocol):
     """Takes the progress of a run; quick, for the next batch's report waits for it."""
 
@@ -68,6 +83,57 @@ class ProgressSink(Protocol):
 
     def close(self) -> None:
         """Finish; nothing comes any more."""
+
+
+@runtime_checkable
+class NoticeSink(Protocol):
+    """A progress sink that takes notices too."""
+
+    def notice(self, notice: Notice) -> None:
+        """Take a notice."""
+
+
+class Reporter:
+    """Passes on to sinks what a job reports. It never raises: a sink that fails is left out."""
+
+    def __init__(self, sinks: Sequence[ProgressSink]) -> None:
+        self._sinks = list(sinks)
+        self._guard = threading.RLock()
+
+    def update(self, progress: Progress) -> None:
+        """Pass on the report of a batch."""
+        self._pass_on(lambda sink: sink.update(progress))
+
+    def notice(self, notice: Notice) -> None:
+        """Pass on a notice; where no sink takes any, it is a warning in this package's log."""
+        takers = [sink for sink in self._sinks if isinstance(sink, NoticeSink)]
+        if not takers:
+            LOG.warning(notice.text)
+        self._pass_on(lambda sink: sink.notice(notice) if sink in takers else None)
+
+    def tell(self, kind: str, text: str) -> None:
+        """Pass on a notice of this moment."""
+        self.notice(Notice(kind, text))
+
+    def close(self) -> None:
+        """Close the sinks."""
+        self._pass_on(lambda sink: sink.close())
+        self._sinks.clear()
+
+    def _pass_on(self, give: Callable[[Any], None]) -> None:
+        with self._guard:
+            for sink in tuple(self._sinks):
+                try:
+                    give(sink)
+                except Exception as error:  # a full disk or a closed terminal must not end the run
+                    if sink in self._sinks:
+                        self._sinks.remove(sink)
+                        self._tell_of(sink, error)
+
+    def _tell_of(self, sink: ProgressSink, error: Exception) -> None:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        text = f"reports no longer go to {type(sink).__name__}, for it failed: {reason}"
+        self.notice(Notice("sink", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,37 +169,32 @@ class Course:
 @contextmanager
 def following(
     spark: SparkSession,
-    sinks: Sequence[ProgressSink],
+    reporter: Reporter,
     *,
     name: str | None = None,
     course: Course | None = None,
 ) -> Iterator[None]:
-    """Report the query called `name` (any, where None) to the sinks while the block runs.
+    """Report the query called `name` (any, where None) while the block runs.
 
-    At its end the reports that are still on their way are waited for, and the sinks closed.
+    At its end the reports that are still on their way are waited for.
     """
-    listener = Listener(sinks, name=name, course=course)
+    listener = Listener(reporter, name=name, course=course)
     spark.streams.addListener(listener)
     try:
         yield
         listener.wait(LAST_EVENTS_SECONDS)
     finally:
-        with suppress(Exception):
+        with suppress(Exception):  # the JVM may be gone, and the listener with it
             spark.streams.removeListener(listener)
-        listener.close()
 
 
 class Listener(StreamingQueryListener):
-    """Turns Spark's events into progress. It never raises: a sink that fails is left out."""
+    """Turns Spark's events into reports."""
 
     def __init__(
-        self,
-        sinks: Sequence[ProgressSink],
-        *,
-        name: str | None = None,
-        course: Course | None = None,
+        self, reporter: Reporter, *, name: str | None = None, course: Course | None = None
     ) -> None:
-        self._sinks = list(sinks)
+        self._reporter = reporter
         self._name = name
         self._course = course
         self._runs: set[str] = set()
@@ -147,10 +208,17 @@ class Listener(StreamingQueryListener):
             self._idle.clear()
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
-        """Report a batch."""
-        with suppress(Exception):
-            if str(event.progress.runId) in self._runs:
-                self._report(progress_of(event.progress, self._course))
+        """Report a batch; where its report cannot be formed, that and what is sure."""
+        if str(event.progress.runId) not in self._runs:
+            return
+        try:
+            progress = progress_of(event.progress, self._course)
+        except Exception as error:  # Spark would drop the event, and with it the stream's end
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            text = f"batch {event.progress.batchId} has no whole report: {reason}"
+            self._reporter.notice(Notice("report", text))
+            progress = _least_of(event.progress)
+        self._reporter.update(progress)
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802
         """Nothing to say: no batch ran."""
@@ -165,25 +233,10 @@ class Listener(StreamingQueryListener):
         """Wait until the queries followed have said their last; return whether they have."""
         return self._idle.wait(seconds)
 
-    def close(self) -> None:
-        """Close the sinks."""
-        for sink in self._sinks:
-            with suppress(Exception):
-                sink.close()
-        self._sinks.clear()
-
-    def _report(self, progress: Progress) -> None:
-        for sink in tuple(self._sinks):
-            try:
-                sink.update(progress)
-            except Exception:  # a full disk or a closed terminal must not end the run
-                self._sinks.remove(sink)
-
 
 def progress_of(event: StreamingQueryProgress, course: Course | None = None) -> Progress:
     """Return what a batch's event says."""
-    said = event.observedMetrics.get(METRICS)
-    observed: dict[str, Any] = said.asDict() if said is not None else {}
+    observed = _observed(event)
     last_ts, equity = observed.get("last_ts"), observed.get("equity")
     progress = Progress(
         batch=event.batchId,
@@ -204,6 +257,17 @@ def progress_of(event: StreamingQueryProgress, course: Course | None = None) -> 
     return progress
 
 
+def _least_of(event: StreamingQueryProgress) -> Progress:
+    """Return what is sure of a batch whose report cannot be formed."""
+    ended = bool(_observed(event).get("ended"))
+    return Progress(event.batchId, event.numInputRows, 0.0, 0.0, ended=ended)
+
+
+def _observed(event: StreamingQueryProgress) -> dict[str, Any]:
+    row = event.observedMetrics.get(METRICS)
+    return row.asDict() if row is not None else {}
+
+
 def _slice(offset: Any) -> int | None:
     offset = json.loads(offset) if isinstance(offset, str) else offset
     found = offset.get("slice") if isinstance(offset, dict) else None
@@ -222,7 +286,8 @@ def _lag_rows(source: Mapping[str, Any]) -> int | None:
 
 
 def _iso(ts: int) -> str:
-    return datetime.fromtimestamp(ts / SECOND_US, UTC).isoformat().replace("+00:00", "Z")
+    """Return UTC microseconds as ISO 8601, also of a year that Python's own times do not have."""
+    return str(np.datetime64(ts, "us")).removesuffix(".000000") + "Z"
 
 
 def _finite(value: float | None) -> float:
@@ -230,9 +295,10 @@ def _finite(value: float | None) -> float:
 
 
 class MetricsFile:
-    """A file with one JSON object a batch, appended and flushed; a resumed run goes on in it.
+    """A file with one JSON object a batch or notice, appended and flushed; a resumed run goes on.
 
-    It is made with the first batch, so that a run that is refused leaves nothing.
+    A notice has `kind`, `text` and `time`. The file is made with the first of them, so that a run
+    that is refused leaves nothing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -240,19 +306,24 @@ class MetricsFile:
         self._file: IO[str] | None = None
 
     def update(self, progress: Progress) -> None:
-        """Append the report; raises OutputError where the file cannot be opened."""
-        file = self._file = self._file or self._open()
-        file.write(json.dumps(asdict(progress)) + "\n")
-        file.flush()
+        """Append the report; raises OutputError where the file cannot be written."""
+        self._append(asdict(progress))
+
+    def notice(self, notice: Notice) -> None:
+        """Append the notice; raises OutputError where the file cannot be written."""
+        self._append(asdict(notice))
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
 
-    def _open(self) -> IO[str]:
+    def _append(self, content: Mapping[str, Any]) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            return self._path.open("a", encoding="utf-8")
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("a", encoding="utf-8")
+            self._file.write(json.dumps(content) + "\n")
+            self._file.flush()
         except OSError as error:
             raise OutputError(f"cannot write metrics to {self._path}: {error.strerror}") from error

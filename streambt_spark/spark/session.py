@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
+import re
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from subprocess import TimeoutExpired
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
-from pyspark.errors import PySparkException
-from pyspark.java_gateway import launch_gateway
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 from pyspark.sql.types import NumericType
 
 from streambt_spark.errors import SetupError
-from streambt_spark.spark.archive import WRITE, ClassArchive
+from streambt_spark.spark import jvm
+from streambt_spark.spark.archive import ClassArchive
 from streambt_spark.spark.jars import (
     DELTA,
     EXCLUDED,
@@ -32,11 +29,8 @@ from streambt_spark.spark.jars import (
     coordinates,
     spark_jars,
 )
-from streambt_spark.spark.java import Java, java_version
+from streambt_spark.spark.java import java_version
 from streambt_spark.spark.schemas import LEDGER
-
-if TYPE_CHECKING:
-    from py4j.java_gateway import JavaGateway
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
 REDACTED = "(?i)secret|password|passwd|token|access[._-]?key|uri|sasl|credential"
@@ -60,23 +54,18 @@ SETTINGS: dict[str, str] = {
     "spark.redaction.regex": REDACTED,
     "spark.sql.redaction.options.regex": REDACTED,
     **_PLAIN_NUMBERS,
+    # Spark's default counts nanoseconds, which end in 2262 and are read as another year.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.memory": "2g",
 }
 """What every session of ours has, unless the caller's `conf` says otherwise."""
 
-JVM_ENDS_IN = 120
-"""Seconds that the end of a JVM is waited for; it takes some where it writes its archive."""
-
 _CONTEXT_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
-_NOISE = (
-    "Using incubator modules",
-    "Picked up JAVA_TOOL_OPTIONS",
-    "Picked up _JAVA_OPTIONS",
-    "SLF4J: ",  # from a copy inside the AWS bundle, which logs nowhere
-)
-_jvm_jars: frozenset[Path] = frozenset()
+TASK_TRIES = 4
+"""How often a task may be tried before it fails its job, as on a cluster: a worker can be killed.
+In local mode Spark tries once, unless its master says otherwise."""
 
 
 @contextmanager
@@ -110,7 +99,17 @@ def session(
     try:
         yield spark
     finally:
+        _stop(spark)
+
+
+def _stop(spark: SparkSession) -> None:
+    try:
         spark.stop()
+    except Exception:
+        started = jvm.current()
+        if started is None or started.ended() is None:
+            raise
+        started.forget()
 
 
 def _active() -> SparkSession | None:
@@ -138,6 +137,7 @@ def _start(
         return _build({**_unless_submitted(settings), **conf})
     java = java_version()
     jars: tuple[Path, ...] = ()
+    archive = None
     if _is_local(master):
         base = class_path((DELTA,), java.path)
         jars = (*base, *(jar for jar in class_path(packages, java.path) if jar not in base))
@@ -151,7 +151,9 @@ def _start(
             "spark.jars.ivySettings": str(IVY_SETTINGS),
         }
     settings |= conf
-    _launch(settings, frozenset(jars), java)
+    if _is_local(master):
+        settings["spark.master"] = with_retries(master or _configured_master() or "local[*]")
+    jvm.start(settings, frozenset(jars), java, archive)
     return _build(settings)
 
 
@@ -166,6 +168,12 @@ def _unless_submitted(settings: Mapping[str, str]) -> dict[str, str]:
 
 def _is_local(master: str | None) -> bool:
     return (master or _configured_master() or "local").startswith("local")
+
+
+def with_retries(master: str) -> str:
+    """Return a local master that tries a task TASK_TRIES times, where it does not say how often."""
+    found = re.fullmatch(r"local(?:\[\s*(\d+|\*)\s*\])?", master)
+    return f"local[{found[1] or 1},{TASK_TRIES}]" if found else master
 
 
 def _configured_master() -> str | None:
@@ -245,48 +253,6 @@ def _s3a(addresses: Iterable[str]) -> dict[str, str]:
     return {f"spark.hadoop.fs.s3a.{name}": value for name, value in settings.items()} | {
         "spark.hadoop.fs.s3.impl": settings["impl"]
     }
-
-
-def _launch(settings: Mapping[str, str], jars: frozenset[Path], java: Java) -> None:
-    """Start the JVM, unless this process has one left with all the jars."""
-    global _jvm_jars
-    if SparkContext._gateway is not None:
-        if jars <= _jvm_jars:
-            return
-        _shut_down(SparkContext._gateway)
-    conf = SparkConf(loadDefaults=False)
-    for name, value in settings.items():
-        conf.set(name, value)
-    try:
-        gateway = launch_gateway(  # type: ignore[no-untyped-call]
-            conf, {"stderr": -1, "text": True, "errors": "replace"}
-        )
-    except PySparkException as error:
-        raise SetupError(
-            f"Spark's JVM did not start with {java.path} ({java.version}); is there "
-            f"{settings['spark.driver.memory']} of free memory (spark.driver.memory)? "
-            "`streambt doctor` checks the rest"
-        ) from error
-    threading.Thread(target=_pass_on, args=(gateway.proc.stderr,), daemon=True).start()
-    if WRITE in settings.get("spark.driver.extraJavaOptions", ""):
-        atexit.register(_shut_down, gateway)  # no JVM is left behind, busy with its archive
-    SparkContext._gateway, SparkContext._jvm = gateway, gateway.jvm
-    _jvm_jars = jars
-
-
-def _shut_down(gateway: JavaGateway) -> None:
-    gateway.shutdown()
-    if gateway.proc is not None and gateway.proc.stdin is not None:
-        gateway.proc.stdin.close()  # the JVM ends with its standard input
-        with suppress(TimeoutExpired, KeyboardInterrupt):
-            gateway.proc.wait(timeout=JVM_ENDS_IN)
-    SparkContext._gateway = SparkContext._jvm = None
-
-
-def _pass_on(stderr: IO[str]) -> None:
-    for line in stderr:
-        if not any(noise in line for noise in _NOISE):
-            sys.stderr.write(line)
 
 
 def _build(settings: Mapping[str, str]) -> SparkSession:

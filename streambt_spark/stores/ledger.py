@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
-from pyarrow import fs
 
 from streambt_spark.core.ledger.digest import (
     EVENTS_AT_ONCE,
@@ -26,6 +23,7 @@ from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import REGISTRY, RUN_WORDS, Field, Kind, Registry, Words
 from streambt_spark.core.ledger.order import canonical_order, find_fault
 from streambt_spark.errors import DataError, LedgerDamaged, OutputError, SourceNotFound
+from streambt_spark.stores.delta import open_table, read_table
 from streambt_spark.stores.location import Location
 from streambt_spark.stores.tables import TIMESTAMP, encode, times, to_numpy
 
@@ -247,15 +245,9 @@ def check_numbers(ledger: pa.Table, address: str) -> None:
     raise LedgerDamaged(
         f"the ledger {address} is damaged: of {whose}, event {fault.seq:,} {found}; "
         "a copy of the ledger and its checkpoint from one moment is whole, or run again into "
-        "another folder"
+        "another folder",
+        address=address,
     )
-
-
-def check_ledger(address: str) -> None:
-    """Raise LedgerDamaged where a ledger lacks an event or has one twice; none is no fault."""
-    numbers = _read(address, columns=["lane", "seq"])
-    if numbers is not None:
-        check_numbers(numbers, address)
 
 
 def write_ledger(address: str, ledger: pa.Table) -> None:
@@ -281,8 +273,9 @@ def read_ledger(
 
     Raises SourceNotFound where there is none.
     """
-    filters = None if kinds is None else [("kind", "in", list(kinds))]
-    table = _read(path, columns=None if columns is None else list(columns), filters=filters)
+    table = _read(
+        path, columns=columns, rows=None if kinds is None else pc.field("kind").isin(list(kinds))
+    )
     if table is None:
         raise SourceNotFound(f"no ledger at {path}; run the backtest first, or check the path")
     return table
@@ -298,37 +291,33 @@ def failures(ledger: pa.Table) -> list[Failure]:
 
 def read_failures(path: str) -> list[Failure]:
     """Return the strategies that were disabled so far; none where there is no ledger."""
-    table = _read(path, filters=[("kind", "=", Kind.DISABLED.name.lower())])
+    table = _read(path, rows=pc.field("kind") == Kind.DISABLED.name.lower())
     return [] if table is None else failures(table)
 
 
 def has_ended(path: str) -> bool:
     """Return whether a ledger tells that its stream has ended; False where there is none."""
     end = Kind.END.name.lower()
-    found = _read(path, columns=["kind"], filters=[("kind", "=", end)])
+    found = _read(path, columns=["kind"], rows=pc.field("kind") == end)
     return found is not None and found.num_rows > 0
+
+
+def is_ended(ledger: pa.Table) -> bool:
+    """Return whether rows of a ledger tell that its stream has ended."""
+    return bool(pc.any(pc.equal(ledger["kind"], Kind.END.name.lower())).as_py())
+
+
+def rows_read(ledger: pa.Table) -> int:
+    """Return how many rows a ledger's run has read."""
+    read = pc.and_(pc.equal(ledger["kind"], "counts"), pc.equal(ledger["reason"], "read"))
+    return int(pc.sum(ledger.filter(read)["count"]).as_py() or 0)
 
 
 def ledger_exists(path: str) -> bool:
     """Return whether there is a ledger's table."""
-    return _open(path) is not None
+    return open_table(path) is not None
 
 
 def _read(path: str, **choice: Any) -> pa.Table | None:
-    table = _open(path)
-    if table is None:
-        return None
-    place = Location.of(path)
-    # delta-rs' own file system is a Python object: Arrow's threads may still let go of its files
-    # when the interpreter ends, and that aborts the process.
-    files = fs.SubTreeFileSystem(place.key, place.filesystem)
-    with place.guard("read"):
-        return pa.table(table.to_pyarrow_table(filesystem=files, **choice))
-
-
-def _open(path: str) -> DeltaTable | None:
-    place = Location.of(path)
-    try:
-        return DeltaTable(place.delta_address, storage_options=place.delta_options)
-    except TableNotFoundError:
-        return None
+    table = open_table(path)
+    return None if table is None else read_table(table, path, **choice)

@@ -44,6 +44,28 @@ def partition_count(bootstrap: str, topic: str) -> int | None:
     return len(found.partitions) if found is not None and found.error is None else None
 
 
+def topic_id(bootstrap: str, topic: str) -> str | None:
+    """Return what tells a topic from one of the same name made later; None where a broker does not.
+
+    Raises StoreUnavailable where no broker answers in time, SourceNotFound where there is no such
+    topic, ExtraMissing without confluent-kafka.
+    """
+    require_topic(bootstrap, topic)
+    admin = confluent().admin.AdminClient(client_settings(bootstrap))
+    return described_id(admin, topic, ANSWER_SECONDS)
+
+
+def described_id(admin: Any, topic: str, seconds: float) -> str | None:
+    """Return a topic's id as the broker describes it, None where it does not."""
+    client = confluent()
+    try:
+        wanted = client.TopicCollection([topic])
+        described = admin.describe_topics(wanted, request_timeout=seconds)[topic].result(seconds)
+    except (client.KafkaException, TimeoutError):  # an old broker, or one that does not let us
+        return None
+    return None if described.topic_id is None else str(described.topic_id)
+
+
 def confluent() -> Any:
     """Return the module confluent_kafka; raises ExtraMissing where it is not installed."""
     try:

@@ -27,7 +27,7 @@ def test_a_run_leaves_its_folder(streambt: Command, place: Path) -> None:
     out = place / "out"
     assert {p.name for p in out.iterdir()} == {
         "manifest.json", "metrics.json", "fills.csv", "orders.csv", "equity.csv", "report.html",
-        "ledger",
+        "ledger", "_run.json",
     }  # fmt: skip
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["counts"] == {
@@ -78,7 +78,7 @@ def test_a_ledger_is_kept_for_its_run(streambt: Command, place: Path) -> None:
     assert streambt(*RUN, "--out", "a", "--ledger", "led").returncode == 0
     refused = streambt(*RUN, "--set", "fast=1", "--out", "b", "--ledger", "led")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert "--ledger led holds another run's ledger" in refused.stderr
+    assert f"{place}/led holds the local run" in refused.stderr
     assert not (place / "b").exists()
     assert streambt(*RUN, "--out", "b").returncode == 0
     assert streambt("compare", "a", "b").returncode == 0

@@ -50,7 +50,7 @@ def test_spark_is_the_local_run(streambt: Command, place: Path) -> None:
     for words, message in (
         (("--set", "fast=1", "--checkpoint", "spark/checkpoint"), "belongs to another run"),
         (("--speed", "2", "--bars-per-second", "3"), "bars_per_second"),
-        (("--ledger", "spark/ledger"), "is new, so they are another run's"),
+        (("--ledger", "spark/ledger"), "ledger holds the spark run"),
     ):
         refused = streambt(*RUN, "--engine", "spark", *words, "--out", "refused")
         assert refused.returncode in (1, 2), refused.stderr

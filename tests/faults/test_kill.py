@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from streambt_spark.stores.ledger import account_events, ledger_digest, read_ledger
-from tests.commands import STREAMBT, run_streambt
+from tests.commands import run_streambt
+from tests.faults.processes import Running, count
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sma_cross.py"
 KILLS = int(os.environ.get("FAULT_KILLS", "2"))
@@ -64,50 +63,34 @@ def _kill_once(command: list[str], commits: Path, moments: random.Random) -> int
 
     Returns whether it was still running.
     """
-    process = subprocess.Popen(
-        [STREAMBT, *command],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wanted = _count(commits) + moments.randint(0, 2)
+    run = Running(*command)
+    wanted = count(commits) + moments.randint(0, 2)
     deadline = time.monotonic() + START_SECONDS
-    while _count(commits) < wanted and process.poll() is None:
+    while count(commits) < wanted and run.process.poll() is None:
         assert time.monotonic() < deadline, f"no commit within {START_SECONDS} s"
         with suppress(subprocess.TimeoutExpired):
-            process.wait(0.05)
+            run.process.wait(0.05)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(moments.uniform(0.0, 12.0 if wanted == 0 else 2.0))
-    alive = process.poll() is None
-    _kill_group(process)
+        run.process.wait(moments.uniform(0.0, 12.0 if wanted == 0 else 2.0))
+    alive = run.process.poll() is None
+    run.kill()
     return int(alive)
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the JVM first, so that it cannot end in good order, then all others."""
-    if process.poll() is None:
-        family = psutil.Process(process.pid).children(recursive=True)
-        for child in sorted(family, key=lambda child: "java" not in child.name()):
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _count(folder: Path) -> int:
-    return sum(1 for path in folder.glob("[0-9]*")) if folder.is_dir() else 0
 
 
 def test_a_checkpoint_of_other_settings_is_refused(market: Path, tmp_path: Path) -> None:
     """Another commission in the same folder is refused by name, and nothing is written."""
     out = tmp_path / "out"
     assert run_streambt(*words(market, out, "spark")[:-4]).returncode == 0
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    before = _files(out)
     changed = words(market, out, "spark")[:-4]
     changed[changed.index("0.1%")] = "0.2%"
     refused = run_streambt(*changed)
     assert refused.returncode == 1
     assert "belongs to another run" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    assert _files(out) == before
+
+
+def _files(folder: Path) -> dict[Path, int]:
+    """Return when each file was written."""
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}

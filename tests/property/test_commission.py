@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ def test_a_rate_is_exact_between_its_bounds(
     bounded = min(
         max(exact, Fraction(least)), Fraction(most), Fraction(percent) / 100 * Fraction(value)
     )
-    found = charge(parse(text).table(), 0, float(value), quantity)
+    found = charge(np.array(parse(text).table()), 0, float(value), quantity)
     assert math.isclose(found, bounded, rel_tol=1e-15, abs_tol=0.0)
 
 
@@ -43,7 +44,7 @@ def test_a_value_falls_into_one_tier(bounds: list[int], cents: int) -> None:
     tiers = [*([edge / 100, float(number)] for number, edge in enumerate(edges)), float(len(edges))]
     expected = next((number for number, edge in enumerate(edges) if cents < edge), len(edges))
     for value in (cents / 100, 3 * (cents / 300), cents * 0.01):
-        assert charge(parse(tiers).table(), 1, value, 1.0) == expected
+        assert charge(np.array(parse(tiers).table()), 1, value, 1.0) == expected
 
 
 @given(

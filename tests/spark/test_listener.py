@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
-from pyspark.sql.streaming.listener import StreamingQueryProgress
+from pyspark.sql.streaming.listener import (
+    QueryProgressEvent,
+    QueryStartedEvent,
+    StreamingQueryProgress,
+)
 from rich.console import Console
 
 from streambt_spark.cli.progress import ProgressBar, default_sinks, describe
@@ -21,7 +25,9 @@ from streambt_spark.spark.listener import (
     Course,
     Listener,
     MetricsFile,
+    Notice,
     Progress,
+    Reporter,
     following,
     progress_of,
 )
@@ -44,6 +50,11 @@ class Kept:
     def __init__(self) -> None:
         self.reports: list[Progress] = []
         self.closed = False
+        self.notices: list[Notice] = []
+
+    def notice(self, notice: Notice) -> None:
+        """Keep the notice."""
+        self.notices.append(notice)
 
     def update(self, progress: Progress) -> None:
         """Keep the report."""
@@ -139,6 +150,12 @@ def test_the_metrics_file_has_a_line_for_each_batch(tmp_path: Path) -> None:
     assert len(lines) == 2
     assert lines[0]["equity"] == 1000123.45
     assert lines[0]["event_time"] == "2024-03-01T14:30:00Z"
+    sink = MetricsFile(path)
+    sink.notice(Notice("restart", "it starts again", "2024-03-01T14:30:00Z"))
+    sink.close()
+    assert json.loads(path.read_text().splitlines()[2]) == {
+        "kind": "restart", "text": "it starts again", "time": "2024-03-01T14:30:00Z",
+    }  # fmt: skip
     with pytest.raises(OutputError, match="cannot write metrics"):
         MetricsFile(path / "below").update(REPORT)
 
@@ -168,12 +185,46 @@ def test_no_bar_without_a_terminal(tmp_path: Path) -> None:
 def test_a_failing_sink_is_left_out_and_never_raises() -> None:
     """A sink that fails gets nothing more; the others go on."""
     broken, kept = Broken(), Kept()
-    listener = Listener([broken, kept])
-    listener._report(REPORT)
-    listener._report(REPORT)
+    reporter = Reporter([broken, kept])
+    reporter.update(REPORT)
+    reporter.update(REPORT)
     assert (len(broken.reports), len(kept.reports)) == (1, 2)
-    listener.close()
+    assert [(n.kind, n.text) for n in kept.notices] == [
+        ("sink", "reports no longer go to Broken, for it failed: OSError: disk full")
+    ]
+    reporter.close()
     assert kept.closed
+    assert not broken.closed
+
+
+def test_a_notice_that_no_sink_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A library's caller who follows nothing still hears of what befalls the job."""
+    Reporter([]).tell("restart", "the query starts again")
+    assert caplog.messages == ["the query starts again"]
+    assert caplog.records[0].name == "streambt_spark"
+
+
+def test_a_batch_without_a_whole_report_still_tells_the_end() -> None:
+    """Spark would drop what a listener raises, and a live run would wait for ever."""
+    kept = Kept()
+    listener = Listener(Reporter([kept]))
+    offsets = {"endOffset": {"bars": {"0": "many"}}, "latestOffset": {"bars": {"0": 1}}}
+    source = json.loads(event().json)["sources"][0] | offsets
+    progress = event(observedMetrics={METRICS: {"ended": True}}, sources=[source])
+    run = QueryStartedEvent(progress.id, progress.runId, progress.name, progress.timestamp, [])
+    listener.onQueryStarted(run)
+    listener.onQueryProgress(QueryProgressEvent(progress))
+    assert [report.ended for report in kept.reports] == [True]
+    assert [notice.kind for notice in kept.notices] == ["report"]
+    assert "batch 4 has no whole report: " in kept.notices[0].text
+
+
+def test_a_time_beyond_python_s_years_is_reported() -> None:
+    """A bar of year 33658 is none, but its report must not stop the run."""
+    observed = {"last_ts": 999_999_999_960_000_000, "ended": True}
+    progress = progress_of(event(observedMetrics={METRICS: observed}))
+    assert progress.event_time == "33658-09-27T01:46:00Z"
+    assert progress.ended
 
 
 def test_a_query_is_followed_to_its_last_batch(spark: SparkSession, tmp_path: Path) -> None:
@@ -187,7 +238,7 @@ def test_a_query_is_followed_to_its_last_batch(spark: SparkSession, tmp_path: Pa
     replay = Replay(snapshot.path, slices_per_batch=4)
     kept = Kept()
     course = Course(replay.timeline(), replay.pace)
-    with following(spark, [kept], name="followed", course=course):
+    with following(spark, Reporter([kept]), name="followed", course=course):
         for name in ("other", "followed"):
             rows = replay_rows(spark, replay).observe(
                 METRICS,
@@ -205,7 +256,6 @@ def test_a_query_is_followed_to_its_last_batch(spark: SparkSession, tmp_path: Pa
                 .start()
             )
             assert query.awaitTermination(120)
-    assert kept.closed
     assert [(r.slices, r.orders, r.fills) for r in kept.reports] == [
         (4, 8, 0),
         (8, 8, 0),

@@ -21,7 +21,7 @@ from streambt_spark.engines import spark as engine
 from streambt_spark.engines.job import Job
 from streambt_spark.stores.intake import intake
 from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
-from streambt_spark.stores.ledger import check_ledger, ledger_digest, read_ledger
+from streambt_spark.stores.ledger import check_numbers, ledger_digest, read_ledger
 from streambt_spark.streams import feed
 from streambt_spark.streams.feed import replay_to_kafka
 from streambt_spark.streams.kafka import confluent
@@ -105,7 +105,7 @@ def test_replay_gives_the_local_ledger(
     expected = strategies(bars).run("local")
     found = strategies(snapshot).run("spark", out=tmp_path, **options)
     assert found.digest == expected.digest
-    check_ledger(str(tmp_path / "ledger"))
+    check_numbers(read_ledger(str(tmp_path / "ledger")), "ledger")
     (failed,) = (row for row in found.events.to_pylist() if row["kind"] == "disabled")
     assert failed["text"].startswith("ValueError: boom at 16")
     assert failed["text"].endswith(f"(test_parity.py line {RAISED})")

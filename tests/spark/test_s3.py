@@ -17,7 +17,7 @@ JOB = """if True:
     from deltalake import DeltaTable
     from streambt_spark.core.market.bars import Bars
     from streambt_spark.errors import CheckpointMismatch
-    from streambt_spark.spark.manifest import bind
+    from streambt_spark.engines.binding import bind
     from streambt_spark.spark.source import replay_rows
     from streambt_spark.streams.replay import Replay
     from streambt_spark.spark.session import session

@@ -218,7 +218,10 @@ def test_own_session_is_quiet_and_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.spark
 def test_the_first_jvm_keeps_its_classes_for_the_next(tmp_path: Path) -> None:
-    """The second start takes Spark's classes from the archive that the first one wrote."""
+    """The second start takes Spark's classes from the archive that the first one wrote.
+
+    An archive that was damaged since is deleted, and the start goes on without.
+    """
     code = """if True:
     import sys
     from streambt_spark.spark.session import session
@@ -238,11 +241,53 @@ def test_the_first_jvm_keeps_its_classes_for_the_next(tmp_path: Path) -> None:
         )
         assert (done.returncode, done.stdout) == (0, "")
         env["JDK_JAVA_OPTIONS"] = f"-Xlog:class+load:file={log}"
-    assert len(list(tmp_path.glob("streambt_spark/classes-*.jsa"))) == 1
+    (archive,) = tmp_path.glob("streambt_spark/classes-*.jsa")
     loaded = [line for line in log.read_text().splitlines() if " org.apache.spark.sql." in line]
     archived = sum("source: shared objects file (top)" in line for line in loaded)
     assert archived > 3000
     assert sum("source: file:" in line for line in loaded) < archived / 100
+    archive.chmod(0o644)
+    with archive.open("r+b") as file:
+        file.truncate(archive.stat().st_size // 4)
+    del env["JDK_JAVA_OPTIONS"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "kafka"], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not archive.exists()
+
+
+def test_a_jvm_that_does_not_start_says_why(tmp_path: Path) -> None:
+    """What Java itself says is in the line, and its temporary folder is gone."""
+    code = """if True:
+    from streambt_spark.spark.session import session
+    try:
+        with session(master="local[1]", conf={"spark.driver.memory": "8m"}):
+            pass
+    except Exception as error:
+        print(type(error).__name__, error)
+    """
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("SetupError Spark's Java process did not start with ")
+    assert "larger value than the maximum heap size" in done.stdout
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("master", "tries"),
+    [
+        ("local", "local[1,4]"), ("local[2]", "local[2,4]"), ("local[*]", "local[*,4]"),
+        ("local[2,1]", "local[2,1]"), ("local-cluster[2,1,512]", "local-cluster[2,1,512]"),
+        ("spark://host:7077", "spark://host:7077"),
+    ],
+)  # fmt: skip
+def test_a_task_is_tried_again_in_local_mode(master: str, tries: str) -> None:
+    """Where the master does not say how often: a worker that was killed must not end the run."""
+    assert sessions.with_retries(master) == tries
 
 
 @pytest.mark.spark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from streambt_spark.core.broker.commission import Commission, Tier, parse
@@ -11,7 +12,7 @@ from streambt_spark.errors import BadParameter
 
 def fee(setting: object, value: float, quantity: float = 1.0, *, sell: bool = False) -> float:
     """Return the commission of an order worth `value`."""
-    return round(charge(parse(setting).table(), int(sell), value, quantity), 10)
+    return round(charge(np.array(parse(setting).table()), int(sell), value, quantity), 10)
 
 
 @pytest.mark.parametrize(

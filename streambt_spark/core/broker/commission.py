@@ -7,14 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from streambt_spark.errors import BadParameter
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _FLAT = re.compile(rf"^{_NUMBER}$")
@@ -47,7 +42,8 @@ class Tier:
     def row(self) -> tuple[float, ...]:
         """Return the numbers that `charge` reads, percentages as shares."""
         share, most = self.percent / 100, self.max_percent / 100
-        return self.below, self.flat, share, self.per_share, self.minimum, self.maximum, most
+        own = (self.below, self.flat, share, self.per_share, self.minimum, self.maximum, most)
+        return tuple(map(float, own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +53,13 @@ class Commission:
     buy: tuple[Tier, ...] = (Tier(),)
     sell: tuple[Tier, ...] = (Tier(),)
 
-    def table(self) -> NDArray[np.float64]:
-        """Return float64[2, K, 7]: side (buy, sell) by tier by the numbers of `Tier.row`."""
+    def table(self) -> list[list[tuple[float, ...]]]:
+        """Return side (buy, sell) by tier by the numbers of `Tier.row`, both sides of one depth."""
         depth = max(len(self.buy), len(self.sell))
-        return np.array(
-            [
-                [tiers[min(k, len(tiers) - 1)].row() for k in range(depth)]
-                for tiers in (self.buy, self.sell)
-            ]
-        )
+        return [
+            [tiers[min(k, len(tiers) - 1)].row() for k in range(depth)]
+            for tiers in (self.buy, self.sell)
+        ]
 
 
 def parse(value: object) -> Commission:

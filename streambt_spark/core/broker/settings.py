@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from streambt_spark.core.amounts import MOST_CASH, minor_units
 from streambt_spark.core.broker import commission as commissions
 from streambt_spark.core.broker import slippage as slippages
@@ -94,12 +92,13 @@ class Broker:
 def _meaning(value: object) -> str:
     """Return a text of a setting; a mapping's order and a scheme's wording leave no trace."""
     if isinstance(value, Commission):
-        return repr(value.table().tolist())
+        return repr(value.table())
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key!r}: {_meaning(value[key])}' for key in sorted(value))}}}"
     if dataclasses.is_dataclass(value):
         told = (f"{f.name}={_meaning(getattr(value, f.name))}" for f in dataclasses.fields(value))
         return f"({', '.join(told)})"
-    if isinstance(value, np.generic):
-        return repr(value.item())
-    return repr(value)
+    # A NumPy number is the number that it holds. NumPy is not imported for it: the options of the
+    # command line are made of this module.
+    plain = getattr(value, "item", None)
+    return repr(plain() if callable(plain) else value)

@@ -109,7 +109,7 @@ def compile_terms(
                 f"a size of {float(sizing['quantity'][0])!r} is too many lots to count"
             )
     function = None if isinstance(allocation, BUILT_IN) else allocation
-    return Terms(terms, sizing, traded, fees.table(), function, policy)
+    return Terms(terms, sizing, traded, np.array(fees.table()), function, policy)
 
 
 def traded_by(broker: Broker, symbols: Sequence[str]) -> NDArray[np.void]:
