@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streambt_spark.core.broker import trade as trading
 from streambt_spark.core.broker.trade import Books, Run, close_books, open_books, trade
 from streambt_spark.core.indicators.evaluation import compute
 from streambt_spark.core.indicators.features import Features, open_features
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import REASONS, REGISTRY, Kind
-from streambt_spark.core.market.fates import compile_fates
 from streambt_spark.core.market.faults import FAULTS, out_of_range
 from streambt_spark.core.market.rows import UNKNOWN, RowKind, Rows, kind_names
 from streambt_spark.core.market.slices import Buffer, Release, align, has_ended, open_buffer
@@ -42,12 +40,6 @@ class Block:
     features: Features
     books: Books
     audited: int
-
-
-def compile_kernels() -> None:
-    """Compile what a step runs, or load it from numba's cache."""
-    trading.compile_kernels()
-    compile_fates()
 
 
 def open_block(program: Program) -> Block:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
-from streambt_spark.core.block import compile_kernels
+from streambt_spark.core.compilation import compile_kernels
 from streambt_spark.core.plan import blocks_of
 from streambt_spark.engines import binding
 from streambt_spark.engines.binding import RUN_ID, Mark
@@ -183,6 +183,8 @@ def run(
 def _wait(query: StreamingQuery, stop: Stop, until: Event | None) -> None:
     try:
         while not query.awaitTermination(1):
+            if stop.asked and (started := jvm.current()) is not None:
+                started.hush()
             if stop.asked or (until is not None and until.is_set()):
                 query.stop()
     except BaseException:

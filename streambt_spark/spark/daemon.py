@@ -6,7 +6,7 @@ forked from here they start with all of it, and share its memory.
 
 from pyspark.daemon import manager
 
-from streambt_spark.core.block import compile_kernels
+from streambt_spark.core.compilation import compile_kernels
 from streambt_spark.spark import operator, source  # noqa: F401 - what the workers run
 
 if __name__ == "__main__":

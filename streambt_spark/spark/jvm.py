@@ -104,12 +104,16 @@ def _locked(folder: Path) -> int:
 
 
 class Errors:
-    """What the JVM writes to its standard error: kept until it runs, then passed on."""
+    """What the JVM writes to its standard error: kept until it runs, then passed on.
+
+    Once it is `hushed` nothing is passed on any more.
+    """
 
     def __init__(self) -> None:
         reading, self.descriptor = os.pipe()
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._passing = False
+        self.hushed = False
         self._guard = threading.Lock()
         self._reader = threading.Thread(target=self._read, args=(reading,), daemon=True)
         self._reader.start()
@@ -140,7 +144,7 @@ class Errors:
                 with self._guard:
                     if not self._passing:
                         self._lines.append(line)
-                    elif not _TRACE.match(line):
+                    elif not self.hushed and not _TRACE.match(line):
                         sys.stderr.write(line)
 
 
@@ -152,6 +156,12 @@ class Jvm:
     jars: frozenset[Path] = frozenset()
     folder: Folder | None = None
     archive: ClassArchive | None = None
+    errors: Errors | None = None
+
+    def hush(self) -> None:
+        """Pass on nothing that it says from now on: what is stopped complains of what it lacks."""
+        if self.errors is not None:
+            self.errors.hushed = True
 
     def ended(self) -> str | None:
         """Return how it has ended, in words; None while it runs."""
@@ -242,7 +252,7 @@ def start(
             f"Spark's Java process did not start with {java.path} ({java.version}): {reason}"
         ) from error
     errors.pass_on()
-    _current = Jvm(gateway, jars, folder, archive if WRITE in options else None)
+    _current = Jvm(gateway, jars, folder, archive if WRITE in options else None, errors)
     atexit.register(_current.end)
     SparkContext._gateway, SparkContext._jvm = gateway, gateway.jvm
 

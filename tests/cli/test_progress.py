@@ -11,7 +11,7 @@ from streambt_spark.cli.progress import Alarm
 from streambt_spark.progress import Progress
 from streambt_spark.stores.ledger import LEDGER_SCHEMA, Failure, read_failures, write_ledger
 
-FAILED = {"lane": "a1b2", "ts": 1704326400000000, "seq": 7, "kind": "disabled", "reason": "boom"}
+FAILED = {"lane": "a1b2", "ts": 1704326400000000, "seq": 7, "kind": "disabled", "text": "boom"}
 
 
 def _ledger(path: Path, *rows: dict[str, object]) -> str:
@@ -34,7 +34,7 @@ def test_a_disabled_strategy_is_told_at_once(
     alarm.update(_batch(1))
     line = "ERROR: strategy a1b2 was disabled at 2024-01-04T00:00:00Z: boom\n"
     assert capsys.readouterr().err == line
-    _ledger(tmp_path, FAILED, FAILED | {"lane": "c3", "reason": "token=x"})
+    _ledger(tmp_path, FAILED, FAILED | {"lane": "c3", "text": "token=x"})
     alarm.update(_batch(1))
     assert capsys.readouterr().err == line.replace("a1b2", "c3").replace("boom", "token=***")
 

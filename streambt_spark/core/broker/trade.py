@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streambt_spark.core.broker.account import ACCOUNT, POSITION, open_accounts, open_positions
-from streambt_spark.core.broker.allocation import FixedSize
 from streambt_spark.core.broker.fold import disable, fold
 from streambt_spark.core.broker.functions import FAILURES, ask, failure
 from streambt_spark.core.broker.matching import Market
@@ -29,8 +28,7 @@ from streambt_spark.core.broker.orders import ORDER
 from streambt_spark.core.broker.placing import aim_all
 from streambt_spark.core.broker.recording import Policy, Recorder
 from streambt_spark.core.broker.records import columns_of, records_of
-from streambt_spark.core.broker.settings import Broker
-from streambt_spark.core.broker.terms import Terms, compile_terms
+from streambt_spark.core.broker.terms import Terms
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import EVENT
 from streambt_spark.core.market.panel import Panel
@@ -222,11 +220,3 @@ def decode_books(body: Mapping[str, Any], lanes: int, symbols: int) -> Books:
     if (*shapes, *counts) != ((lanes,), (lanes, symbols), lanes, lanes):
         raise ValueError(f"accounts of {shapes}, {counts}")
     return books
-
-
-def compile_kernels() -> None:
-    """Compile the kernels, or load them from numba's cache, by folding one slice."""
-    one = np.ones((1, 1))
-    panel = Panel(("A",), np.zeros(1, np.int64), np.ones((1, 1), bool), one, one, one, one, one)
-    terms = compile_terms(Broker(), FixedSize(1), ("A",))
-    trade([terms], open_books([terms], 1), panel, np.zeros(1, np.int64), [one])
