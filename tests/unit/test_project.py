@@ -144,7 +144,6 @@ def test_readme_names_what_exists() -> None:
         assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) <= targets
 
 
-@pytest.mark.xfail(reason="the rooms of orders, postings and rows are being built", strict=True)
 def test_the_map_names_what_exists() -> None:
     """Every file that CONTRIBUTING sends a reader to is there, and so is every room's module."""
     paths = re.findall(r"`((?:[\w.]+/)+[\w.]*)`", CONTRIBUTING)
