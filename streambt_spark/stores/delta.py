@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow import fs
@@ -21,14 +20,14 @@ from streambt_spark.stores.location import Location
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pyarrow.dataset as ds
+
 LOG = "_delta_log"
 _ENTRY = re.compile(r"\d{20}\.json")
 _SUMS = re.compile(r"\.?(\d{20})\.(?:json\.|crc\.)?crc")
 _UNREACHED = re.compile(r"Generic S3 error|error sending request|HTTP error|timed out")
 _COLOURED = re.compile(r"(?:\x1b\[[\d;]*m|↳)+")
 _ADVICE = "put it back from a copy, or delete the table and run again"
-# Spark writes a checksum into each page; what delta-rs writes has none, and is read as it is.
-_CHECKED = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 
 
 def open_table(address: str) -> DeltaTable | None:
@@ -58,7 +57,11 @@ def read_table(
     rows: ds.Expression | None = None,
 ) -> pa.Table:
     """Return the rows that the filter lets pass. Raises StoreError where a file is damaged."""
+    from pyarrow.dataset import ParquetFragmentScanOptions  # loads pandas, which takes a while
+
     place = Location.of(address)
+    # Spark writes a checksum into each page; what delta-rs writes has none, and is read as it is.
+    checked = ParquetFragmentScanOptions(page_checksum_verification=True)
     # delta-rs' own file system is a Python object: Arrow's threads may still let go of its files
     # when the interpreter ends, and that aborts the process.
     files = fs.SubTreeFileSystem(place.key, place.filesystem)
@@ -66,7 +69,7 @@ def read_table(
         return table.to_pyarrow_dataset(filesystem=files).to_table(
             columns=None if columns is None else list(columns),
             filter=rows,
-            fragment_scan_options=_CHECKED,
+            fragment_scan_options=checked,
         )
     except FileNotFoundError as error:
         raise _damaged(place, f"a file is missing: {_brief(error)}") from error

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
@@ -20,7 +19,7 @@ from streambt_spark.core.market.bars import Bars
 from streambt_spark.engines import spark as engine
 from streambt_spark.engines.job import Job
 from streambt_spark.stores.intake import intake
-from streambt_spark.stores.lake import Snapshot, bars_to_batches, open_snapshot, write_snapshot
+from streambt_spark.stores.lake import Snapshot, bars_to_batches, write_snapshot
 from streambt_spark.stores.ledger import check_numbers, ledger_digest, read_ledger
 from streambt_spark.streams import feed
 from streambt_spark.streams.feed import replay_to_kafka
@@ -129,16 +128,6 @@ def test_tiny_batches_give_the_local_ledger(
     assert spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch") == arrow_batch != "3"
 
 
-def test_rows_shuffled_in_the_files_give_the_local_ledger(
-    spark: SparkSession, bars: Bars, tmp_path: Path
-) -> None:
-    """The order of the rows in a snapshot's files means nothing."""
-    shuffled = _shuffled(bars, tmp_path / "lake")
-    expected = strategies(bars).run("local")
-    found = strategies(shuffled).run("spark", out=tmp_path / "run", slices_per_batch=2_000)
-    assert found.digest == expected.digest
-
-
 def test_snapshot_and_ledger_on_s3_give_the_local_ledger(
     s3: S3Server, bars: Bars, tmp_path: Path
 ) -> None:
@@ -225,14 +214,3 @@ def test_junk_on_the_topic_changes_no_account(
         pc.is_in(found.ledger["kind"], pa.array(["rejected", "unsupported"]))
     )
     assert sorted(aside["reason"].to_pylist()) == sorted(JUNK.values())
-
-
-def _shuffled(bars: Bars, path: Path) -> Snapshot:
-    """Return a Parquet snapshot whose files hold their rows in random order."""
-    written = write_snapshot(bars_to_batches(bars), path, interval="1d", format="parquet")
-    for file in path.rglob("*.parquet"):
-        table = pq.read_table(file, partitioning=None)
-        order = np.random.default_rng(7).permutation(table.num_rows)
-        pq.write_table(table.take(pa.array(order)), file)
-    assert open_snapshot(path).rows == written.rows
-    return written
