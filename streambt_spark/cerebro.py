@@ -223,10 +223,16 @@ class Cerebro:
         if isinstance(self.data, Universe):
             raise ConfigError("a live universe has no bars to replay; use streambt live")
         assert self.data is not None
+        data = self.data
+        for warning in check_memory_on(
+            plans.compile_plan(plan).features,
+            data.first if isinstance(data, Snapshot) else lambda _: data,
+        ):
+            warnings.warn(warning, stacklevel=3)
         if engine == "local":
             if options:
                 raise ConfigError(f"the local engine has no options, found {sorted(options)}")
-            return self._run_here(plan, self.data)
+            return self._run_here(plan, data)
         if engine != "spark":
             raise ConfigError(
                 f"engine {engine!r} is not known; use local or spark", option="--engine"
@@ -239,12 +245,10 @@ class Cerebro:
         of_job.setdefault("modules", self.modules)
         job = Job.in_folder(folder, **of_job)
         lake = folder / "snapshot"
-        return spark.replay(plan, self.data, self.calendar, job, lake=lake, **options)
+        return spark.replay(plan, data, self.calendar, job, lake=lake, **options)
 
     def _run_here(self, plan: Plan, data: Bars | Snapshot) -> Result:
         bars = data.bars() if isinstance(data, Snapshot) else data
-        for warning in check_memory_on(plans.compile_plan(plan).features, bars):
-            warnings.warn(warning, stacklevel=4)
         parts = (events for _, events in local.fold(plan, bars))
         ledger = ledger_of_parts(parts, plan.vocabulary)
         return Result(plan, ledger, self.calendar, {"engine": "local"}, bars)

@@ -16,7 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streambt_spark.core.market.bars import FIELDS, Bars, ContentDigest, interval_us
+from streambt_spark.core.market.bars import (
+    FIELDS,
+    Bars,
+    ContentDigest,
+    compact,
+    concat,
+    interval_us,
+)
 from streambt_spark.errors import (
     BadColumns,
     ConfigError,
@@ -62,6 +69,8 @@ Format = Literal["delta", "parquet"]
 FORMATS = ("delta", "parquet")
 _SAMPLE_ROWS = 262_144
 _PIECE_BYTES = 1 << 20
+_FIRST_OF = 40
+"""Rows read for each that `Snapshot.first` is asked for, where symbols are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +159,25 @@ class Snapshot:
         if not batches:
             raise NoData(f"snapshot {self.path} has no bars of that time and those symbols")
         return table_to_bars(pa.Table.from_batches(batches), self.interval)
+
+    def first(self, rows: int) -> Bars:
+        """Return the first bars, about so many, of some of the symbols, evenly chosen.
+
+        Fewer symbols give longer histories; no more is read than 40 times the rows.
+        """
+        count = min(len(self.symbols), max(1, rows * len(self.symbols) // self.rows))
+        chosen = {self.symbols[i] for i in np.linspace(0, len(self.symbols) - 1, count).astype(int)}
+        share = min(-(-len(self.symbols) // count), _FIRST_OF)
+        parts, left, unread = [], rows, rows * share
+        columns = ["symbol", "ts", *FIELDS]
+        for batch in self.read(columns=columns, dictionary=True):
+            bars = table_to_bars(pa.Table.from_batches([batch]), self.interval)
+            wanted = np.array([symbol in chosen for symbol in bars.symbols], np.bool_)
+            parts.append(compact(bars.take(np.flatnonzero(wanted[bars.code])[:left])))
+            left, unread = left - len(parts[-1]), unread - len(bars)
+            if left <= 0 or unread <= 0:
+                break
+        return concat(parts)
 
 
 def write_snapshot(

@@ -90,6 +90,29 @@ def test_a_snapshot_holds_its_bars_and_says_so(tmp_path: Path, bars: Bars, form:
     assert snapshot.slices().tolist() == np.unique(bars.ts).tolist()
 
 
+@pytest.mark.parametrize(
+    ("rows", "symbols", "bars_each"),
+    [
+        (1_000_000, "ABC", (323, 319, 311)),
+        (320, "A", (320,)),
+        (40, "A", (40,)),
+        (650, "AC", (323, 311)),
+    ],
+)
+def test_the_first_bars_are_of_symbols_evenly_chosen(
+    tmp_path: Path, bars: Bars, rows: int, symbols: str, bars_each: tuple[int, ...]
+) -> None:
+    """All where they are few; of the chosen ones the first, to the bit."""
+    snapshot = write_snapshot(bars_to_batches(bars, 100), tmp_path / "s", interval="1m")
+    found = snapshot.first(rows)
+    assert "".join(found.symbols) == symbols
+    assert tuple(np.bincount(found.code)) == bars_each
+    ordered = bars.sorted()
+    chosen = ordered.take(np.isin(ordered.code, [bars.symbols.index(s) for s in symbols]))
+    assert found.ts.tolist() == chosen.ts[: len(found)].tolist()
+    assert found.close.tolist() == chosen.close[: len(found)].tolist()
+
+
 def test_other_bars_at_the_same_path_are_other_bars(
     tmp_path: Path, bars: Bars, form: Format
 ) -> None:

@@ -11,11 +11,13 @@ import pytest
 
 from streambt_spark import Broker, Cerebro, indicator
 from streambt_spark.allocation import FixedSize
+from streambt_spark.cerebro import Engine
 from streambt_spark.core.indicators.library import check_memory_on
 from streambt_spark.core.market.bars import Bars
 from streambt_spark.core.plan import compile_plan
 from streambt_spark.errors import BadParameter
 from streambt_spark.stores.intake import intake
+from streambt_spark.stores.lake import Snapshot, bars_to_batches, write_snapshot
 
 DAY = 86_400_000_000
 Array = np.ndarray
@@ -43,7 +45,7 @@ def calm(rows: int) -> Array:
     return peaked(rows, 0, 100.0)
 
 
-def cerebro_of(bars: Bars, func: Callable[..., Any], *columns: str) -> Cerebro:
+def cerebro_of(bars: Bars | Snapshot, func: Callable[..., Any], *columns: str) -> Cerebro:
     """Return a strategy of one function."""
     cerebro = Cerebro(Broker(cash=1e6))
     data = cerebro.add_data(bars)
@@ -54,7 +56,9 @@ def cerebro_of(bars: Bars, func: Callable[..., Any], *columns: str) -> Cerebro:
 
 def told(bars: Bars, func: Callable[..., Any], *columns: str) -> list[str]:
     """Return the warnings about one function."""
-    return check_memory_on(compile_plan(cerebro_of(bars, func, *columns).plan()).features, bars)
+    return check_memory_on(
+        compile_plan(cerebro_of(bars, func, *columns).plan()).features, lambda _: bars
+    )
 
 
 def latch(volume: Array, much: float = 5e6) -> Any:
@@ -75,6 +79,17 @@ def test_a_latch_is_refused_with_the_accumulated_form() -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(BadParameter, match="is not what it is over whole history"):
         cerebro_of(bars, latch, "volume").run()
+
+
+@pytest.mark.parametrize("engine", ["local", "spark"])
+def test_a_snapshot_is_tried_as_bars_are(tmp_path: Path, engine: Engine) -> None:
+    """By both engines, on its first bars and before anything is started or written."""
+    bars = bars_of({"A": calm(2_000)}, {"A": peaked(2_000, 100)})
+    snapshot = write_snapshot(bars_to_batches(bars), tmp_path / "lake", interval="1d")
+    cerebro = cerebro_of(snapshot, latch, "volume")
+    with pytest.raises(BadParameter, match="another sign at 1488 of 2000 rows"):
+        cerebro.run(engine, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_that_fits_is_let_through() -> None:
@@ -151,7 +166,7 @@ def test_only_some_bars_are_tried() -> None:
     plan = cerebro_of(bars_of(closes), counted, "close").plan()
     kernel = plan.nodes[0].function.kernel
     object.__setattr__(kernel, "call", lambda close: calls.append(len(close)) or close)
-    assert check_memory_on(compile_plan(plan).features, bars_of(closes), rows=3_000) == []
+    assert check_memory_on(compile_plan(plan).features, lambda _: bars_of(closes), rows=3_000) == []
     assert sum(size == 1_000 for size in calls) == 3
 
 

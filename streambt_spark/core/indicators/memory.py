@@ -25,7 +25,7 @@ from streambt_spark.core.market.panel import Panel
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -86,17 +86,20 @@ def check_memory(function: Function, columns: int | None = None) -> None:
                 )
 
 
-def check_memory_on(program: Program, bars: Bars, rows: int = SAMPLE) -> list[str]:
+def check_memory_on(
+    program: Program, first: Callable[[int], Bars], rows: int = SAMPLE
+) -> list[str]:
     """Compare the users' functions with whole history on actual bars, at most `rows` of them.
 
-    Returns what a user should be warned of. Raises BadParameter where a function whose warm-up was
-    left to the default loses what its values depend on, LookAheadError where it looks ahead.
+    `first` is asked for the first bars, so many or more, where there is such a function. Returns
+    what a user should be warned of. Raises BadParameter where a function whose warm-up was left to
+    the default loses what its values depend on, LookAheadError where it looks ahead.
     """
     nodes = [node for node in program.nodes if _is_bounded(node.function)]
     if not nodes:
         return []
     wide = any(node.function.family is Family.CROSS_SECTIONAL for node in nodes)
-    panel = _panel(_sample(bars, rows, whole=wide))
+    panel = _panel(_sample(first(rows), rows, whole=wide))
     if len(panel.ts) <= min(node.function.span for node in nodes):
         return []
     outputs = [Ref(n.identity, name) for n in nodes for name in n.function.outputs]
