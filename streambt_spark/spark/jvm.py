@@ -264,6 +264,8 @@ def _launch(settings: Mapping[str, str], errors: Errors) -> JavaGateway:
     for server in (AccumulatorTCPServer, AccumulatorUnixServer):
         server.handle_error = _say_nothing  # type: ignore[assignment]
     logging.getLogger().addFilter(_is_not_py4j)
+    # A JVM that is killed while it calls a listener leaves a traceback with Py4J's own logger.
+    logging.getLogger("py4j").propagate = False
     return launch_gateway(conf, {"stderr": errors.descriptor})  # type: ignore[no-untyped-call]
 
 
