@@ -26,8 +26,10 @@ _BARE_LOGIN = re.compile(r"(?<![^\s=\"'(\[{,;])(?!mailto:)[\w.+%\-]+:(?!//)\S+@(
 """user:password@host where no scheme is written; an e-mail has no colon."""
 _NEXT = r"""["']?[\w.\-]+["']?\s*[=:](?!=|["']?(?:[\s,;)\]}]|$))"""
 """Another name with a value; base64 ends in an = that has none."""
+_LINE = r"\((?:\S+ )?line \d"
+"""Where a strategy raised, which is told behind its words."""
 _END = (
-    rf"""(?=\s*$|\s+{_NEXT}|[,;&](?:[\s"']|$|\s*{_NEXT})"""
+    rf"""(?=\s*$|\s+{_LINE}|\s+{_NEXT}|[,;&](?:[\s"']|$|\s*{_NEXT})"""
     r"""|[)\]}]+[,;.:]*(?:[\s"']|$)|["'](?!\w))"""
 )
 _PAIR = re.compile(

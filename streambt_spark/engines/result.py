@@ -22,6 +22,7 @@ from streambt_spark.engines.frames import VIEWS, minor_of, trades_frame
 from streambt_spark.engines.ledger import Ledger, LedgerSource
 from streambt_spark.engines.summaries import FILL_COLUMNS, fills_of, record_of, summaries_of
 from streambt_spark.errors import BadParameter, NoData, did_you_mean
+from streambt_spark.masking import mask
 from streambt_spark.stores.frames import bars_to_long, widen
 from streambt_spark.stores.intake import QUARANTINE_SCHEMA, Counts
 from streambt_spark.stores.lake import open_snapshot
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from streambt_spark.core.plan import Plan
 
 _NO_ROWS = QUARANTINE_SCHEMA.empty_table()
+_SHOWN_ERRORS = 20
 _RECORDED = {
     "fills": ("full", "equity"),
     "orders": ("full",),
@@ -269,7 +271,7 @@ class Result:
             manifest=manifest,
             prices=prices,
             label=self.labels[chosen.name],
-            errors=_error_texts(self._of_lane("errors", chosen)),
+            errors=_error_texts(self.errors),
             **views,
         )
         return render(data, path)
@@ -360,9 +362,11 @@ def _note(views: list[str], lanes: tuple[str, ...], plan: Plan) -> str:
 
 
 def _error_texts(errors: pd.DataFrame) -> list[str]:
-    """Return a line for each strategy that was disabled."""
+    """Return a line for each of the first strategies that were disabled, and one for the rest."""
     told = errors["text"].fillna(errors["reason"])
-    return [
-        f"{lane}, disabled at {ts:%Y-%m-%d %H:%M:%S}: {text}"
+    lines = [
+        f"{lane}, disabled at {ts:%Y-%m-%d %H:%M:%S}: {mask(text)}"
         for lane, ts, text in zip(errors["lane"], errors["ts"], told, strict=True)
     ]
+    rest = len(lines) - _SHOWN_ERRORS
+    return lines if rest <= 0 else [*lines[:_SHOWN_ERRORS], f"and {rest:,} more strategies"]

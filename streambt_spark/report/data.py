@@ -26,7 +26,7 @@ class ReportData:
                mappings counts, settings and versions
     prices     symbol, ts, close; without it there is no buy-and-hold and no price chart
     label      the parameters that tell the lane from the run's others
-    errors     what the lane's own code raised, a line each
+    errors     what the code of the run's strategies raised, a line each
 
     Frames with a `lane` column are cut down to `lane`, so a whole run's frames may be given.
     """

@@ -1,6 +1,7 @@
 """`streambt run`, `show`, `compare` and `validate` without Spark: folders, lines and exit codes."""
 
 import csv
+import html
 import json
 from pathlib import Path
 
@@ -202,9 +203,13 @@ def test_a_strategy_that_raises_is_told(streambt: Command, place: Path) -> None:
         f"streambt: 1 of 1 strategies raised and placed no more orders; strategy "
         f"{error['lane'][:12]} was disabled at 2024-01-04T00:00:00Z: "
     )
+    line = 1 + RAISES.splitlines().index('        raise ValueError("boom, token=canary")')
+    assert error["text"] == f"ValueError: boom, token=*** (raises.py line {line})"
     assert error["text"] in done.stderr
+    report = (place / "out" / "report.html").read_text()
+    assert error["text"] in html.unescape(report)
     assert done.stderr.count("\n") == 1
-    assert "canary" not in done.stderr + json.dumps(manifest)
+    assert "canary" not in done.stderr + json.dumps(manifest) + report
     assert len(_rows(place / "out" / "fills.csv")) == 1
     assert (place / "out" / "report.html").exists()
 

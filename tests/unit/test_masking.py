@@ -26,6 +26,8 @@ from streambt_spark.masking import mask, mask_values
         ("token=a,b,user=c", "token=***,user=c"),
         ("-H 'Authorization: Bearer abc.def'", "-H 'Authorization: ***'"),
         ("Authorization: Basic dTpw=\nnext", "Authorization: ***\nnext"),
+        ("boom, token=a b (sma.py line 4)", "boom, token=*** (sma.py line 4)"),
+        ("boom, pwd=a (line 4, in f)", "boom, pwd=*** (line 4, in f)"),
         ("sent Bearer eyJhbG.ciOi to h", "sent Bearer *** to h"),
     ],
 )
