@@ -69,10 +69,12 @@ def _execute(
     tape: Records,
     n: int,
 ) -> int:
-    """Fill or reject an order at its symbol's bar; return the number of events."""
+    """Fill an order at its symbol's bar, reject it or let it work on; return the events."""
     s = order.symbol
     position, instrument = positions[s], traded[s]
     price, lots = quote(market, t, order, terms, instrument)
+    if lots == 0:
+        return n
     ts, held = market.ts[t], position.lots
     shorts = 0 if account.shorts == 0 else shorts_beside(s, positions, terms, traded)
     rules = (price, shorts, account, position, terms, instrument, fees)
@@ -84,14 +86,16 @@ def _execute(
             return n
         lots += held
         reason = afford(lots, *rules)
-    if reason != AFFORDED and sizing.code == _ALL_IN:
+    takes_what_fits = reason != AFFORDED and sizing.code == _ALL_IN
+    if takes_what_fits:
         fits = fitting(lots, *rules)
         if fits != 0:
             reason, lots = AFFORDED, fits
     if reason != AFFORDED:
         return post_reject(tape, n, ts, order, price, reason, account, position, terms, instrument)
     n = _fill(tape, n, ts, order, lots, price, account, position, terms, instrument, fees)
-    close_order(order, position)
+    if takes_what_fits or order.filled == order.lots:
+        close_order(order, position)
     return n
 
 

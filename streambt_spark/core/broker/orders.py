@@ -79,9 +79,9 @@ _NAN = float("nan")
 
 
 @njit(cache=True, inline="always")
-def write_market_order(order: Record, number: int, symbol: int, lots: int, ts: int) -> None:
-    """Write a market order; `lots` is below zero for a sale."""
-    order.id = number
+def write_market_order(order: Record, symbol: int, lots: int, ts: int) -> None:
+    """Write a market order, which has no id yet; `lots` is below zero for a sale."""
+    order.id = NO_ORDER
     order.symbol = symbol
     order.side = 1 if lots > 0 else -1
     order.lots = abs(lots)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from numba import njit
 
 from streambt_spark.core.broker.funds import QUANTITY_TOO_LARGE, worth_of
+from streambt_spark.core.broker.orders import write_market_order
 from streambt_spark.core.broker.posting import post_order, post_refusal
 from streambt_spark.core.broker.sizing import asks, target_of
 from streambt_spark.core.ledger.fields import REASONS
@@ -155,6 +156,6 @@ def place(
         return post_refusal(
             tape, n, ts, s, side, _NAN, price, QUANTITY_TOO_LARGE, account, terms
         )  # fmt: skip
-    return post_order(
-        tape, n, ts, s, lots, price, orders, account, position, terms, traded
-    )  # fmt: skip
+    order = orders[account.orders]
+    write_market_order(order, s, lots, ts)
+    return post_order(tape, n, order, price, account, position, terms, traded)

@@ -1,4 +1,4 @@
-"""Posting: the only code that changes cash and positions, and that writes events."""
+"""Posting: the only code that changes cash and positions, each time with the event of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from numba import njit
 
-from streambt_spark.core.broker.orders import end, write_market_order
+from streambt_spark.core.broker.orders import end
 from streambt_spark.core.ledger.fields import REASONS, REGISTRY, Kind
 
 if TYPE_CHECKING:
@@ -123,26 +123,22 @@ def post_reject(
 def post_order(
     tape: Records,
     n: int,
-    ts: int,
-    symbol: int,
-    lots: int,
+    order: Record,
     price: float,
-    orders: Records,
     account: Record,
     position: Record,
     terms: Record,
     traded: Record,
 ) -> int:
-    """Place a market order of some lots, below zero for a sale; return the number of events.
+    """Take in an order, the next of the account's; return the number of events.
 
     Its id is the number of its event. `price` is what it was sized at.
     """
-    order = orders[account.orders]
-    write_market_order(order, account.seq, symbol, lots, ts)
+    order.id = account.seq
     account.orders += 1
-    position.working += lots
-    event = begin(tape, n, ts, _ORDER, account, terms)
-    event.symbol = symbol
+    position.working += order.side * order.lots
+    event = begin(tape, n, order.created, _ORDER, account, terms)
+    event.symbol = order.symbol
     event.side = order.side
     event.order_id = order.id
     event.quantity = order.lots * traded.lot_num / traded.lot_den
