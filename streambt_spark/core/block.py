@@ -74,12 +74,13 @@ def step(program: Program, block: Block, rows: Rows, *, run: Run = map) -> tuple
 
 
 def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
-    told: list[tuple[Kind, Rows, int | NDArray[np.int8]]] = [
-        (Kind.LATE, release.late, REASONS.index("late")),
-        (Kind.DUPLICATE, release.duplicate, _AGAIN_REASONS[release.conflicting.astype(np.int8)]),
-        (Kind.REJECTED, release.rejected, _FAULT_REASONS[release.rejected.fault]),
-        (Kind.UNSUPPORTED, release.unsupported, _KIND_REASONS[release.unsupported.kind]),
-    ]
+    set_aside = {
+        Kind.LATE: release.late,
+        Kind.DUPLICATE: release.duplicate,
+        Kind.REJECTED: release.rejected,
+        Kind.UNSUPPORTED: release.unsupported,
+    }
+    set_aside = {kind: group for kind, group in set_aside.items() if len(group)}
     counts = {
         "read": release.read,
         "accepted": release.accepted,
@@ -87,15 +88,28 @@ def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
         "duplicate": len(release.duplicate),
         "rejected": len(release.rejected),
     }
-    if not release.read and not len(release.unsupported) and not end:
+    counts = {reason: count for reason, count in counts.items() if count}
+    size = sum(map(len, set_aside.values())) + len(counts) + end
+    if not size:
         return Events.empty()
-    last = _last_time(rows, release)
-    parts = [_set_aside(kind, group, reason, last) for kind, group, reason in told if len(group)]
-    parts += [_count(last, reason, count) for reason, count in counts.items() if count]
+    events = np.repeat(REGISTRY.blank, size)
+    events["seq"] = np.arange(start, start + size)
+    events["ts"] = last = _last_time(rows, release)
+    at = 0
+    for kind, group in set_aside.items():
+        told = events[at : at + len(group)]
+        # What no table can hold is no time; the row came when the stream was at `last`.
+        told["ts"] = np.where(out_of_range(group.ts), last, group.ts)
+        told["kind"] = kind
+        told["symbol"] = group.code
+        told["reason"] = _reasons(kind, release)
+        at += len(group)
+    told = events[at : at + len(counts)]
+    told["kind"] = Kind.COUNTS
+    told["reason"] = [REASONS.index(reason) for reason in counts]
+    told["count"] = list(counts.values())
     if end:
-        parts.append(_blank(1, last, Kind.END))
-    events = np.concatenate(parts)
-    events["seq"] = np.arange(start, start + len(events))
+        events["kind"][-1] = Kind.END
     return _named(events, release.rejected)
 
 
@@ -119,25 +133,12 @@ def _last_time(rows: Rows, release: Release) -> int:
     return int(rows.ts.max(initial=0, where=believed))
 
 
-def _set_aside(
-    kind: Kind, group: Rows, reason: int | NDArray[np.int8], last: int
-) -> NDArray[np.void]:
-    # What no table can hold is no time; the row came when the stream was at `last`.
-    events = _blank(len(group), np.where(out_of_range(group.ts), last, group.ts), kind)
-    events["symbol"] = group.code
-    events["reason"] = reason
-    return events
-
-
-def _count(ts: int, reason: str, count: int) -> NDArray[np.void]:
-    events = _blank(1, ts, Kind.COUNTS)
-    events["reason"] = REASONS.index(reason)
-    events["count"] = count
-    return events
-
-
-def _blank(count: int, ts: int | NDArray[np.int64], kind: Kind) -> NDArray[np.void]:
-    events = np.repeat(REGISTRY.blank, count)
-    events["ts"] = ts
-    events["kind"] = kind
-    return events
+def _reasons(kind: Kind, release: Release) -> int | NDArray[np.int8]:
+    """Return why rows were set aside: as fault, kind or repetition has it, row by row."""
+    if kind is Kind.DUPLICATE:
+        return _AGAIN_REASONS[release.conflicting.astype(np.int8)]
+    if kind is Kind.REJECTED:
+        return _FAULT_REASONS[release.rejected.fault]
+    if kind is Kind.UNSUPPORTED:
+        return _KIND_REASONS[release.unsupported.kind]
+    return REASONS.index("late")

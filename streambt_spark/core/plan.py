@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from streambt_spark.core.broker.allocation import BUILT_IN, Allocation, AllocationFunction
 from streambt_spark.core.broker.recording import Policy, Recorded, policy_of
 from streambt_spark.core.broker.settings import Broker
@@ -21,7 +23,6 @@ from streambt_spark.core.market.sessions import UTC_DAYS, Sessions
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -106,7 +107,9 @@ class Program:
     lanes: tuple[Terms, ...]
 
     def sessions(self, ts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of each slice's session."""
+        """Return the number of each slice's session; 0 where every lane records all anyway."""
+        if all(lane.policy is Policy.FULL for lane in self.lanes):
+            return np.zeros(len(ts), np.int64)
         return self.plan.sessions.session_of(ts, interval_us(self.plan.interval))
 
 

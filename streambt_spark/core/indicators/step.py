@@ -112,7 +112,7 @@ class Step:
     def after(self) -> Features:
         """Return the features after the step."""
         program, before = self.program, self.before
-        count = before.count + np.diff(self.start)
+        count = before.count + (self.start[1:] - self.start[:-1])
         slices = before.slices + len(self.panel.ts)
         size = sizes_of_past(count, len(program.slots), program.readers)
         past = shift_past(

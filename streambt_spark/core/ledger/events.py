@@ -64,10 +64,17 @@ class Events:
         if len(parts) < 2:
             return parts[0] if parts else cls.empty()
         if not any(part.texts for part in parts):
-            return cls(np.concatenate([part.records for part in parts]))
+            return cls(_joined([part.records for part in parts]))
         texts = {text: None for part in parts for text in part.texts}
         code = {text: number for number, text in enumerate(texts)}
-        return cls(np.concatenate([_recoded(part, code) for part in parts]), tuple(texts))
+        return cls(_joined([_recoded(part, code) for part in parts]), tuple(texts))
+
+
+def _joined(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    # As bytes: NumPy compares the types of records field by field before it joins them.
+    data = [np.ascontiguousarray(part).view(np.uint8) for part in parts]
+    joined: NDArray[np.void] = np.concatenate(data).view(EVENT)
+    return joined
 
 
 def _recoded(events: Events, code: dict[str, int]) -> NDArray[np.void]:

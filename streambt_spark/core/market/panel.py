@@ -44,8 +44,9 @@ class Panel:
 def panel_of(bars: Rows, symbols: tuple[str, ...]) -> Panel:
     """Return bars ordered by (ts, symbol), each key once, as slices."""
     count = len(symbols)
-    first = np.ones(len(bars), bool)
-    first[1:] = bars.ts[1:] != bars.ts[:-1]
+    first = np.empty(len(bars), bool)
+    first[:1] = True
+    np.not_equal(bars.ts[1:], bars.ts[:-1], out=first[1:])
     ts = bars.ts[first]
     if len(bars) == len(ts) * count:
         # Every symbol in every slice: the ordered bars already are the panel.

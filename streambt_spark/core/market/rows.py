@@ -189,6 +189,12 @@ class Rows:
         """Return the rows where `mask` is True; itself, uncopied, where it is True everywhere."""
         return self if mask.all() else self.take(mask)
 
+    def split(self, at: int) -> tuple[Rows, Rows]:
+        """Return the first `at` rows and the others; itself, uncopied, where these are none."""
+        if at >= len(self):
+            return self, _NONE
+        return self.take(slice(0, at)), self.take(slice(at, None))
+
     @classmethod
     def concat(cls, *parts: Rows) -> Rows:
         """Return the rows of all parts, in order; a part that is alone, uncopied."""
@@ -205,8 +211,7 @@ class Rows:
     @classmethod
     def none(cls) -> Rows:
         """Return no rows."""
-        empty: dict[str, Any] = {name: np.empty(0, dtype) for name, dtype in HEADER.items()}
-        return cls(**empty)
+        return _NONE
 
     def numbered(self) -> bool:
         """Return whether a row has a number."""
@@ -221,6 +226,9 @@ class Rows:
         """Return the time that each row speaks of; an end, whatever its ts, of all that comes."""
         ends = self.kind == RowKind.END
         return np.where(ends, LAST, self.ts) if ends.any() else self.ts
+
+
+_NONE = Rows(**{name: np.empty(0, dtype) for name, dtype in HEADER.items()})  # type: ignore[arg-type]
 
 
 def rows_of_bars(bars: Bars) -> Rows:

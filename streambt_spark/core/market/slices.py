@@ -136,7 +136,8 @@ def align(
     ascent = _ascent(buffer, acts)
     if ascent.order == DISORDERED or not _within(buffer, acts, horizon_us):
         return _row_by_row(buffer, acts, symbols, horizon_us, rejected, unsupported)
-    bars = ascent.acts.where(ascent.acts.kind == RowKind.BAR)
+    acts = ascent.acts
+    bars = acts.take(acts.kind == RowKind.BAR) if acts.kind.any() else acts
     after, panel = _released(buffer, _merged(buffer.pending, bars, ascent.order), ascent, symbols)
     none = Rows.none()
     return after, Release(
@@ -220,7 +221,7 @@ def _released(
     """Return the buffer without the bars of complete slices, and those slices."""
     complete = int(ascent.seen.min()) if len(ascent.seen) else NEVER
     due = int(np.searchsorted(bars.ts, complete, side="right"))
-    ready, rest = bars.take(slice(0, due)), bars.take(slice(due, None))
+    ready, rest = bars.split(due)
     released = max(buffer.released, int(ready.ts[-1])) if due else buffer.released
     return Buffer(ascent.seen, ascent.shown, released, rest), panel_of(ready, symbols)
 
