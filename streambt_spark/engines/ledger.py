@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streambt_spark.core.ledger.order import canonical_order
 from streambt_spark.stores.ledger import LEDGER_SCHEMA, read_ledger
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 LedgerSource: TypeAlias = pa.Table | str | Callable[[], pa.Table]
 """A ledger (LEDGER_SCHEMA, its rows in any order), its address, or what returns it when called."""
-
-_SHORT_CODES = 2**16
-"""So many lanes have codes that NumPy sorts by radix, in linear time."""
 
 
 class Ledger:
@@ -52,7 +50,9 @@ class Ledger:
         lane = of.lane.among(lanes)
         rows = np.flatnonzero((lane >= 0) & (of.kind.among(kinds) >= 0))
         lane = lane[rows]
-        rows = rows[_order(lane, numbers(table["seq"])[rows], len(lanes))]
+        seq = numbers(table["seq"])[rows]
+        order = canonical_order(lane, seq, seq)  # in a lane, seq has the order of time
+        rows = rows if order is None else rows[order]
         starts = np.concatenate(([0], np.cumsum(np.bincount(lane, minlength=len(lanes)))))
         known = [name for name in columns if name in table.column_names]
         return LaneRows(tuple(lanes), starts, table.select(known).take(pa.array(rows)))
@@ -141,15 +141,3 @@ def numbers(column: pa.ChunkedArray) -> NDArray[Any]:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     return column.to_numpy()  # type: ignore[no-any-return]
-
-
-def _order(lane: NDArray[np.int32], seq: NDArray[np.int64], lanes: int) -> NDArray[np.int64]:
-    """Return the rows ordered by lane, then seq, which is the order of time in a lane."""
-    # The events of one lane mostly come in order already, and a stable sort keeps that.
-    order = np.argsort(lane.astype(np.uint16) if lanes <= _SHORT_CODES else lane, kind="stable")
-    return order if _is_ordered(lane[order], seq[order]) else np.lexsort((seq, lane))
-
-
-def _is_ordered(lane: NDArray[np.int32], seq: NDArray[np.int64]) -> bool:
-    same = lane[1:] == lane[:-1]
-    return bool(np.all((lane[1:] > lane[:-1]) | (same & (seq[1:] > seq[:-1]))))
