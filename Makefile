@@ -56,7 +56,7 @@ test: test-unit java ## every test but the long ones
 	$(PYTEST) tests --ignore=tests/unit --ignore=tests/property --ignore=tests/golden
 
 test-unit: $(STAMP) ## the tests that need neither Spark nor a server
-	$(PYTEST) tests/unit tests/property tests/golden
+	$(PYTEST) --numprocesses logical --dist worksteal tests/unit tests/property tests/golden
 
 # Compiled code leaves no trace, so the kernels run as plain Python, and without the long examples.
 cover: $(STAMP) ## the branches of the core that the tests run, and the least there may be
