@@ -10,7 +10,6 @@ import pytest
 
 from streambt_spark.core import plan as plans
 from streambt_spark.core.broker.allocation import AllIn, Allocation, EqualWeight, FixedSize
-from streambt_spark.core.broker.records import columns_of
 from streambt_spark.core.broker.settings import Broker
 from streambt_spark.core.broker.terms import compile_terms
 from streambt_spark.core.broker.trade import open_books, trade
@@ -18,6 +17,7 @@ from streambt_spark.core.indicators.graph import BARS, Ref
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import REGISTRY, Kind
 from streambt_spark.core.market.instruments import Instrument, default_instrument
+from streambt_spark.core.records import columns_of
 from streambt_spark.errors import BadParameter
 from streambt_spark.stores.ledger import ledger_table
 from tests.golden.table import run

@@ -6,33 +6,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streambt_spark.core.records import record_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CURRENCIES = 1
 """How many currencies an account holds; more of them need rates."""
 
-ACCOUNT = np.dtype(
-    [
-        ("cash", "i8", (CURRENCIES,)),  # minor units of each currency
-        ("seq", "i8"),  # the number of the next event
-        ("orders", "i8"),  # working orders
-        ("shorts", "i8"),  # positions below zero
-        ("last_equity", "i8"),  # after the last slice
-        ("last_exposure", "i8"),
-        ("started", "i1"),  # a slice was seen
-        ("disabled", "i1"),  # no more orders are placed
-    ],
-    align=True,
+ACCOUNT = record_of(
+    ("cash", "i8", (CURRENCIES,)),  # minor units of each currency
+    ("seq", "i8"),  # the number of the next event
+    ("orders", "i8"),  # working orders
+    ("shorts", "i8"),  # positions below zero
+    ("last_equity", "i8"),  # after the last slice
+    ("last_exposure", "i8"),
+    ("started", "i1"),  # a slice was seen
+    ("disabled", "i1"),  # no more orders are placed
 )
 
-POSITION = np.dtype(
-    [
-        ("lots", "i8"),
-        ("working", "i8"),  # lots of all working orders, below zero for sales
-        ("mark", "f8"),  # the price it is valued at: its last fill's, then each close
-    ],
-    align=True,
+POSITION = record_of(
+    ("lots", "i8"),
+    ("working", "i8"),  # lots of all working orders, below zero for sales
+    ("mark", "f8"),  # the price it is valued at: its last fill's, then each close
 )
 
 

@@ -28,7 +28,7 @@ from streambt_spark.core.ledger.fields import REASONS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.broker.records import Record, Records
+    from streambt_spark.core.records import Record, Records
 
 _RAISED = REASONS.index("allocation_raised")
 _NAN = float("nan")

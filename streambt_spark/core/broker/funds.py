@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from streambt_spark.core.broker.records import Record, Records
+    from streambt_spark.core.records import Record, Records
 
 AFFORDED = 0
 NO_CASH, NO_COLLATERAL, QUANTITY_TOO_LARGE, VALUE_TOO_LARGE = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from streambt_spark.core.broker.records import Record
+    from streambt_spark.core.records import Record
 
 _NONE = int(SlippageKind.NONE)
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from streambt_spark.core.records import record_of
+
 if TYPE_CHECKING:
-    from streambt_spark.core.broker.records import Record, Records
+    from streambt_spark.core.records import Record, Records
 
 
 class OrderType(IntEnum):
@@ -46,26 +48,23 @@ class Flag(IntEnum):
     """It must not open a position."""
 
 
-ORDER = np.dtype(
-    [
-        ("id", "i8"),
-        ("lots", "i8"),  # ordered, positive
-        ("filled", "i8"),  # of them
-        ("limit", "f8"),  # the prices are NaN where there are none
-        ("stop", "f8"),
-        ("trail", "f8"),
-        ("trail_percent", "f8"),
-        ("expires", "i8"),  # UTC microseconds, NO_TIME for never
-        ("parent", "i8"),  # the order that must fill first, NO_ORDER for none
-        ("group", "i8"),  # orders of one group cancel each other, NO_ORDER for none
-        ("created", "i8"),  # the slice it was decided at, UTC microseconds
-        ("symbol", "i4"),  # index into the universe
-        ("flags", "i4"),  # of Flag
-        ("side", "i1"),  # 1 buy, -1 sell
-        ("type", "i1"),  # an OrderType
-        ("time_in_force", "i1"),  # a TimeInForce
-    ],
-    align=True,
+ORDER = record_of(
+    ("id", "i8"),
+    ("lots", "i8"),  # ordered, positive
+    ("filled", "i8"),  # of them
+    ("limit", "f8"),  # the prices are NaN where there are none
+    ("stop", "f8"),
+    ("trail", "f8"),
+    ("trail_percent", "f8"),
+    ("expires", "i8"),  # UTC microseconds, NO_TIME for never
+    ("parent", "i8"),  # the order that must fill first, NO_ORDER for none
+    ("group", "i8"),  # orders of one group cancel each other, NO_ORDER for none
+    ("created", "i8"),  # the slice it was decided at, UTC microseconds
+    ("symbol", "i4"),  # index into the universe
+    ("flags", "i4"),  # of Flag
+    ("side", "i1"),  # 1 buy, -1 sell
+    ("type", "i1"),  # an OrderType
+    ("time_in_force", "i1"),  # a TimeInForce
 )
 NO_ORDER = -1
 NO_TIME = np.iinfo(np.int64).max

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streambt_spark.core.broker.matching import Market
-    from streambt_spark.core.broker.records import Record, Records
+    from streambt_spark.core.records import Record, Records
 
 _NO_SHORT = REASONS.index("short_not_allowed")
 _NAN = float("nan")

@@ -10,7 +10,7 @@ from streambt_spark.core.broker.orders import end
 from streambt_spark.core.ledger.fields import REASONS, REGISTRY, Kind
 
 if TYPE_CHECKING:
-    from streambt_spark.core.broker.records import Record, Records
+    from streambt_spark.core.records import Record, Records
 
 _BLANK = REGISTRY.blank
 _CASH, _ORDER, _FILL, _REJECT, _EQUITY, _DISABLED = (

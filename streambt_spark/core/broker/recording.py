@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numba import njit
 
-from streambt_spark.core.broker.records import columns_of, records_of
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import EVENT, REGISTRY, Kind
 from streambt_spark.core.ledger.lots import LOT, Lots, open_lots, with_room
@@ -29,12 +28,13 @@ from streambt_spark.core.ledger.summary import (
     observe_fill,
     open_summary,
 )
+from streambt_spark.core.records import columns_of, record_of, records_of
 from streambt_spark.errors import BadParameter, did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.broker.records import Record, Records
+    from streambt_spark.core.records import Record, Records
 
 Recorded = Literal["full", "equity", "metrics"]
 
@@ -58,7 +58,7 @@ _KEPT = {
 _FILL, _EQUITY, _SUMMARY = int(Kind.FILL), int(Kind.EQUITY), int(Kind.SUMMARY)
 _ENDS_OF_SESSIONS = int(Policy.EQUITY)
 
-_COUNTER = np.dtype([("seq", "i8"), ("session", "i8"), ("pending", "i8")])
+_COUNTER = record_of(("seq", "i8"), ("session", "i8"), ("pending", "i8"))
 """The next number, the session of the last slice, and whether its equity waits to be recorded."""
 
 

@@ -12,12 +12,13 @@ import numpy as np
 from numba import njit
 
 from streambt_spark.core.amounts import MOST_UNITS, MOST_VALUE
+from streambt_spark.core.records import record_of
 from streambt_spark.core.rounding import round_minor, whole_lots
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streambt_spark.core.broker.records import Record
+    from streambt_spark.core.records import Record
 
 
 class Sizing(IntEnum):
@@ -42,13 +43,10 @@ class Parameters(NamedTuple):
         return np.array([tuple(self)], SIZING)
 
 
-SIZING = np.dtype(
-    [
-        ("code", "i8"),  # a Sizing
-        ("quantity", "f8"),  # units
-        ("share", "f8"),  # of the equity
-    ],
-    align=True,
+SIZING = record_of(
+    ("code", "i8"),  # a Sizing
+    ("quantity", "f8"),  # units
+    ("share", "f8"),  # of the equity
 )
 
 _FIXED, _ENTRY_PERCENT, _ALL_IN, FUNCTION = (

@@ -22,6 +22,7 @@ from streambt_spark.core.broker.recording import Policy
 from streambt_spark.core.broker.sizing import Sizing
 from streambt_spark.core.broker.slippage import Slippage, SlippageKind
 from streambt_spark.core.market.instruments import Instrument
+from streambt_spark.core.records import record_of
 from streambt_spark.errors import BadParameter
 
 if TYPE_CHECKING:
@@ -29,35 +30,29 @@ if TYPE_CHECKING:
 
     from streambt_spark.core.broker.settings import Broker
 
-TERMS = np.dtype(
-    [
-        ("start_cash", "i8"),  # minor units
-        ("most_value", "i8"),  # the bound of a value, see `money`
-        ("minor", "f8"),  # minor units in one of the currency
-        ("slip_amount", "f8"),
-        ("slip_kind", "i4"),
-        ("lane", "i4"),  # its number in the plan
-        ("slip_outside", "i1"),
-        ("allow_short", "i1"),
-        ("currency", "i1"),  # its code in the plan's events
-    ],
-    align=True,
+TERMS = record_of(
+    ("start_cash", "i8"),  # minor units
+    ("most_value", "i8"),  # the bound of a value, see `money`
+    ("minor", "f8"),  # minor units in one of the currency
+    ("slip_amount", "f8"),
+    ("slip_kind", "i4"),
+    ("lane", "i4"),  # its number in the plan
+    ("slip_outside", "i1"),
+    ("allow_short", "i1"),
+    ("currency", "i1"),  # its code in the plan's events
 )
 
-TRADED = np.dtype(
-    [
-        ("tick_num", "i8"),  # the tick as a fraction, 0 / 0 for none
-        ("tick_den", "i8"),
-        ("low_tick_num", "i8"),  # that of prices below one
-        ("low_tick_den", "i8"),
-        ("lot_num", "f8"),
-        ("lot_den", "f8"),
-        ("multiplier", "f8"),
-        ("unit", "f8"),  # quantity of one lot times multiplier
-        ("most_lots", "i8"),  # a quantity of more cannot be counted
-        ("opening", "i8"),  # lots ordered before the first slice
-    ],
-    align=True,
+TRADED = record_of(
+    ("tick_num", "i8"),  # the tick as a fraction, 0 / 0 for none
+    ("tick_den", "i8"),
+    ("low_tick_num", "i8"),  # that of prices below one
+    ("low_tick_den", "i8"),
+    ("lot_num", "f8"),
+    ("lot_den", "f8"),
+    ("multiplier", "f8"),
+    ("unit", "f8"),  # quantity of one lot times multiplier
+    ("most_lots", "i8"),  # a quantity of more cannot be counted
+    ("opening", "i8"),  # lots ordered before the first slice
 )
 
 

@@ -27,11 +27,11 @@ from streambt_spark.core.broker.matching import Market
 from streambt_spark.core.broker.orders import ORDER
 from streambt_spark.core.broker.placing import aim_all
 from streambt_spark.core.broker.recording import Policy, Recorder
-from streambt_spark.core.broker.records import columns_of, records_of
 from streambt_spark.core.broker.terms import Terms
 from streambt_spark.core.ledger.events import Events
 from streambt_spark.core.ledger.fields import EVENT
 from streambt_spark.core.market.panel import Panel
+from streambt_spark.core.records import columns_of, records_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

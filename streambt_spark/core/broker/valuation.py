@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streambt_spark.core.broker.matching import Market
-    from streambt_spark.core.broker.records import Record, Records
+    from streambt_spark.core.records import Record, Records
 
 _NO_TEXT = -1
 

@@ -15,6 +15,7 @@ from numba import njit
 
 from streambt_spark.core.indicators import native
 from streambt_spark.core.indicators.accumulators import go_on
+from streambt_spark.core.records import record_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,36 +26,30 @@ COLUMNS, OUTPUTS = 5, 4
 REAL, INTEGER, BARS_AGO = range(3)
 """What a C function writes, and what a reader gets: numbers, or bars since a position."""
 
-NODE = np.dtype(
-    [
-        ("holder", "i8"),
-        ("span", "i8"),
-        ("warmup", "i8"),
-        ("lookback", "i8"),
-        ("columns", "i8"),
-        ("outputs", "i8"),
-        ("column_slot", "i8", (COLUMNS,)),
-        ("column_input", "i8", (COLUMNS,)),
-        ("column_place", "i8", (COLUMNS,)),
-        ("output_slot", "i8", (OUTPUTS,)),
-        ("output_kind", "i8", (OUTPUTS,)),
-    ],
-    align=True,
+NODE = record_of(
+    ("holder", "i8"),
+    ("span", "i8"),
+    ("warmup", "i8"),
+    ("lookback", "i8"),
+    ("columns", "i8"),
+    ("outputs", "i8"),
+    ("column_slot", "i8", (COLUMNS,)),
+    ("column_input", "i8", (COLUMNS,)),
+    ("column_place", "i8", (COLUMNS,)),
+    ("output_slot", "i8", (OUTPUTS,)),
+    ("output_kind", "i8", (OUTPUTS,)),
 )
 """An anchored function of TA-Lib with its slots; see `native.Binding`."""
 
-TOTAL = np.dtype(
-    [
-        ("code", "i8"),
-        ("columns", "i8"),
-        ("column_slot", "i8", (COLUMNS,)),
-        ("output_slot", "i8"),
-    ],
-    align=True,
+TOTAL = record_of(
+    ("code", "i8"),
+    ("columns", "i8"),
+    ("column_slot", "i8", (COLUMNS,)),
+    ("output_slot", "i8"),
 )
 """A running total with its slots; its code is the place in `accumulators.ACCUMULATED`."""
 
-READER = np.dtype([("slot", "i8"), ("span", "i8"), ("warmup", "i8")], align=True)
+READER = record_of(("slot", "i8"), ("span", "i8"), ("warmup", "i8"))
 """A function that reads the past of a slot."""
 
 
@@ -254,9 +249,7 @@ def run_totals(
                 new[node.output_slot, at] = go_on(node.code, totals[k, s], values)
 
 
-WINDOW = np.dtype(
-    [(name, "i8") for name in ("symbol", "first", "since", "stop", "at", "begin")], align=True
-)
+WINDOW = record_of(*((name, "i8") for name in ("symbol", "first", "since", "stop", "at", "begin")))
 """A window of a symbol: its new values are those of bars `first` to `stop`, computed from the bars
 `since` on; it lies at row `at` of the joined columns, and rows before `begin` show no number."""
 

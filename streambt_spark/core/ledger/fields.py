@@ -21,6 +21,7 @@ import numpy as np
 
 from streambt_spark.core.market.faults import Reason
 from streambt_spark.core.market.rows import RowKind
+from streambt_spark.core.records import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +117,7 @@ class Registry:
     def dtype(self) -> np.dtype[np.void]:
         """The record of an event, wide values first so that each is aligned."""
         wide_first = sorted(self.fields, key=lambda field: -np.dtype(field.dtype).itemsize)
-        return np.dtype([(field.name, field.dtype) for field in wide_first], align=True)
+        return record_of(*((field.name, field.dtype) for field in wide_first))
 
     @cached_property
     def blank(self) -> NDArray[np.void]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from streambt_spark.core.records import record_of
 from streambt_spark.core.rounding import round_minor
 
 if TYPE_CHECKING:
@@ -25,20 +26,17 @@ if TYPE_CHECKING:
 DUST = 1e-12
 """A rest below this share of a fill's quantity is float rounding of fractional lots: it is none."""
 
-LOT = np.dtype(
-    [
-        ("fill", np.int64),  # the fill's number in its lane, from 0
-        ("ts", np.int64),  # UTC microseconds
-        ("side", np.int64),  # 1 long, -1 short
-        ("quantity", np.float64),  # of the fill
-        ("rest", np.float64),  # of it, what is open
-        ("amount", np.int64),  # minor units by which the fill changed cash
-        ("commission", np.int64),
-        ("amount_given", np.int64),  # of them, what the closed parts have taken
-        ("commission_given", np.int64),
-        ("after", np.int64),  # the symbol's next lot, or the next free row; -1 for none
-    ],
-    align=True,
+LOT = record_of(
+    ("fill", np.int64),  # the fill's number in its lane, from 0
+    ("ts", np.int64),  # UTC microseconds
+    ("side", np.int64),  # 1 long, -1 short
+    ("quantity", np.float64),  # of the fill
+    ("rest", np.float64),  # of it, what is open
+    ("amount", np.int64),  # minor units by which the fill changed cash
+    ("commission", np.int64),
+    ("amount_given", np.int64),  # of them, what the closed parts have taken
+    ("commission_given", np.int64),
+    ("after", np.int64),  # the symbol's next lot, or the next free row; -1 for none
 )
 
 FREE, ROOM = range(2)

@@ -19,69 +19,67 @@ from numba import njit
 
 from streambt_spark.core.ledger.lots import close, enter, oldest, settle
 from streambt_spark.core.ledger.sums import add, add_exact, joined
+from streambt_spark.core.records import record_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUMMARY = np.dtype(
-    [
-        # Slices.
-        ("initial", np.int64),  # cash before the first slice
-        ("slices", np.int64),
-        ("start", np.int64),  # of the first slice, UTC microseconds
-        ("ts", np.int64),  # of the latest slice
-        ("equity", np.int64),  # of the latest slice, or the initial cash
-        ("session", np.int64),  # of the latest slice
-        ("pending", np.int64),  # 1 where the latest slice's session has not ended
-        ("in_market", np.int64),  # slices that end with a position
-        ("solvent", np.int64),  # slices with equity left
-        ("exposure", np.float64),  # Σ gross position value / equity over those
-        ("exposure_rest", np.float64),
-        # Session ends.
-        ("periods", np.int64),
-        ("before", np.int64),  # equity at the end of the last session that has ended
-        ("ruined", np.int64),  # 1 once a session ended with no equity
-        ("equities_high", np.int64),  # Σ equity
-        ("equities_low", np.int64),
-        ("first", np.float64),  # the first return
-        ("returns", np.float64),  # Σ return
-        ("returns_rest", np.float64),
-        ("excess", np.float64),  # Σ (return - first)
-        ("excess_rest", np.float64),
-        ("squares", np.float64),  # Σ (return - first)²
-        ("squares_rest", np.float64),
-        ("downside", np.float64),  # Σ min(return, 0)²
-        ("downside_rest", np.float64),
-        # Drawdown; a period is counted from 1, 0 is the start.
-        ("peak", np.int64),
-        ("peak_ts", np.int64),
-        ("peak_period", np.int64),
-        ("fall", np.float64),  # the deepest, zero or negative
-        ("fall_peak_ts", np.int64),
-        ("fall_peak_period", np.int64),
-        ("trough_ts", np.int64),
-        ("recovered", np.int64),  # 1 where the peak was reached again
-        ("recovery_ts", np.int64),
-        ("recovery_period", np.int64),
-        # Fills and closed round trips.
-        ("fills", np.int64),
-        ("commissions_high", np.int64),
-        ("commissions_low", np.int64),
-        ("traded_high", np.int64),  # Σ value bought or sold, without commission
-        ("traded_low", np.int64),
-        ("trades", np.int64),
-        ("wins", np.int64),
-        ("losses", np.int64),
-        ("won_high", np.int64),  # Σ pnl of the wins
-        ("won_low", np.int64),
-        ("lost_high", np.int64),  # Σ pnl of the losses
-        ("lost_low", np.int64),
-        ("held_high", np.int64),  # Σ microseconds from entry to exit
-        ("held_low", np.int64),
-        ("best", np.int64),  # pnl of the best trade
-        ("worst", np.int64),
-    ],
-    align=True,
+SUMMARY = record_of(
+    # Slices.
+    ("initial", np.int64),  # cash before the first slice
+    ("slices", np.int64),
+    ("start", np.int64),  # of the first slice, UTC microseconds
+    ("ts", np.int64),  # of the latest slice
+    ("equity", np.int64),  # of the latest slice, or the initial cash
+    ("session", np.int64),  # of the latest slice
+    ("pending", np.int64),  # 1 where the latest slice's session has not ended
+    ("in_market", np.int64),  # slices that end with a position
+    ("solvent", np.int64),  # slices with equity left
+    ("exposure", np.float64),  # Σ gross position value / equity over those
+    ("exposure_rest", np.float64),
+    # Session ends.
+    ("periods", np.int64),
+    ("before", np.int64),  # equity at the end of the last session that has ended
+    ("ruined", np.int64),  # 1 once a session ended with no equity
+    ("equities_high", np.int64),  # Σ equity
+    ("equities_low", np.int64),
+    ("first", np.float64),  # the first return
+    ("returns", np.float64),  # Σ return
+    ("returns_rest", np.float64),
+    ("excess", np.float64),  # Σ (return - first)
+    ("excess_rest", np.float64),
+    ("squares", np.float64),  # Σ (return - first)²
+    ("squares_rest", np.float64),
+    ("downside", np.float64),  # Σ min(return, 0)²
+    ("downside_rest", np.float64),
+    # Drawdown; a period is counted from 1, 0 is the start.
+    ("peak", np.int64),
+    ("peak_ts", np.int64),
+    ("peak_period", np.int64),
+    ("fall", np.float64),  # the deepest, zero or negative
+    ("fall_peak_ts", np.int64),
+    ("fall_peak_period", np.int64),
+    ("trough_ts", np.int64),
+    ("recovered", np.int64),  # 1 where the peak was reached again
+    ("recovery_ts", np.int64),
+    ("recovery_period", np.int64),
+    # Fills and closed round trips.
+    ("fills", np.int64),
+    ("commissions_high", np.int64),
+    ("commissions_low", np.int64),
+    ("traded_high", np.int64),  # Σ value bought or sold, without commission
+    ("traded_low", np.int64),
+    ("trades", np.int64),
+    ("wins", np.int64),
+    ("losses", np.int64),
+    ("won_high", np.int64),  # Σ pnl of the wins
+    ("won_low", np.int64),
+    ("lost_high", np.int64),  # Σ pnl of the losses
+    ("lost_low", np.int64),
+    ("held_high", np.int64),  # Σ microseconds from entry to exit
+    ("held_low", np.int64),
+    ("best", np.int64),  # pnl of the best trade
+    ("worst", np.int64),
 )
 """Running figures of one lane; money in minor units."""
 

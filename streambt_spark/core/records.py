@@ -17,6 +17,14 @@ Records: TypeAlias = Any
 """An array of records."""
 
 
+def record_of(*fields: tuple[Any, ...]) -> np.dtype[np.void]:
+    """Return the type of records with these fields: name, type and, for an array, its shape.
+
+    Each field is aligned, as compiled code reads it fastest.
+    """
+    return np.dtype(list(fields), align=True)
+
+
 def columns_of(records: NDArray[np.void]) -> dict[str, NDArray[Any]]:
     """Return records as columns by name."""
     return {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}
