@@ -58,9 +58,10 @@ test: test-unit java ## every test but the long ones
 test-unit: $(STAMP) ## the tests that need neither Spark nor a server
 	$(PYTEST) --numprocesses logical --dist worksteal tests/unit tests/property tests/golden
 
-# Compiled code leaves no trace, so the kernels run as plain Python, and without the long examples.
+# Compiled code leaves no trace: kernels are left out here, and shown by what computes the same
+# without them (naive loops, brokers in exact fractions, TA-Lib, ledgers made by hand).
 cover: $(STAMP) ## the branches of the core that the tests run, and the least there may be
-	NUMBA_DISABLE_JIT=1 $(PYTEST) tests/unit tests/golden --deselect tests/unit/test_examples.py --cov
+	$(PYTEST) --numprocesses logical tests/unit tests/property tests/golden --cov
 
 check: lint-docker ## lint, format, types, the import contracts, the image and the compose file
 	$(BIN)/ruff check .
