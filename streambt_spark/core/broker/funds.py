@@ -96,6 +96,8 @@ def afford(
         return AFFORDED
     if after < 0:
         shorts -= round_minor(worth)
+    # Of 1,000 in cash, 60 sold short at 10 leave 1,600, of which 600 are their proceeds and 600 the
+    # collateral: 400 are free. 110 sold short leave 2,100, less twice 1,100: 100 are missing.
     if cash - shorts >= shorts:
         return AFFORDED
     return NO_CASH if lots > 0 else NO_COLLATERAL
