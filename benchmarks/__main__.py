@@ -39,13 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load.append(machine.busy())
     folder, file = _results(asked)
     said = Report.of(bench, measured, asked.against or folder / f"{file}.json")
-    shown = report.tables(said)
-    report.show(shown, console)
-    told = report.document(said, machine.describe(), load)
+    tables = report.tables(said)
+    report.show(tables, console)
+    document = report.document(said, machine.describe(), load)
     if set(asked.only) != set(NAMES):
         folder, file = asked.cache, "part"
-    report.write(folder, file, told, shown)
-    return 0 if all(found.same for found in said.agreements) else 1
+    report.write(folder, file, document, tables)
+    return 0 if all(agreement.same for agreement in said.agreements) else 1
 
 
 def _results(asked: argparse.Namespace) -> tuple[Path, str]:

@@ -33,12 +33,12 @@ class Change:
         return self.ours and self.ratio < 1 - FALL
 
 
-def changes(found: Sequence[Figure], earlier: Mapping[str, Any] | None) -> list[Change]:
+def changes(figures: Sequence[Figure], earlier: Mapping[str, Any] | None) -> list[Change]:
     """Return how the best of each figure changed, for those that the earlier run has too."""
     before = {each["name"]: each["best"] for each in (earlier or {}).get("figures", [])}
     return [
         _change(figure, figure.best, before[figure.name])
-        for figure in found
+        for figure in figures
         if figure.best and before.get(figure.name)
     ]
 
@@ -48,9 +48,9 @@ def _change(figure: Figure, now: float, before: float) -> Change:
     return Change(figure.name, figure.unit, now, before, ratio, figure.spread, figure.ours)
 
 
-def drift(found: Sequence[Change]) -> float | None:
+def drift(changes: Sequence[Change]) -> float | None:
     """Return the median ratio of the peers' speed: the same programs, so the machine's change."""
-    ratios = [change.ratio for change in found if not change.ours and change.unit != "MB"]
+    ratios = [change.ratio for change in changes if not change.ours and change.unit != "MB"]
     return median(ratios) if ratios else None
 
 
@@ -63,10 +63,10 @@ def earlier_run(path: Path, bench: Mapping[str, Any]) -> dict[str, Any] | None:
     return document if same else None
 
 
-def as_data(found: Sequence[Change]) -> dict[str, Any]:
+def as_data(changes: Sequence[Change]) -> dict[str, Any]:
     """Return the changes as plain data."""
     return {
         "fall": FALL,
-        "drift": drift(found),
-        "changes": [{**asdict(change), "fell": change.fell} for change in found],
+        "drift": drift(changes),
+        "changes": [{**asdict(change), "fell": change.fell} for change in changes],
     }

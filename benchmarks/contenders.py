@@ -89,18 +89,18 @@ def in_turns(players: Mapping[str, Player], rounds: int) -> dict[str, Outcome]:
 
 def crosses(bench: Bench, families: Iterable[str]) -> Measured:
     """Measure one strategy on bars in memory: this project and the families of peers in turns."""
-    wanted = tuple(families)
-    players = _peers(bench, bench.full, RULES, wanted)
-    if "local" in wanted:
+    names = tuple(families)
+    players = _peers(bench, bench.full, RULES, names)
+    if "local" in names:
         players = {"local": _ours("local", bench, bench.full), **players}
-    found = {
+    measured = {
         name: {**outcome.said, "peak": outcome.peak}
         for name, outcome in in_turns(players, bench.repeats).items()
     }
-    if "local" in wanted:
+    if "local" in names:
         part = in_turns({"part": _ours("local", bench, bench.part)}, 1)["part"].said
-        found["local"]["part"] = {name: part[name] for name in ("fills", "final_equity")}
-    return found
+        measured["local"]["part"] = {name: part[name] for name in ("fills", "final_equity")}
+    return measured
 
 
 def backtrader(bench: Bench) -> Measured:
@@ -133,22 +133,22 @@ def spark(bench: Bench) -> Measured:
     small = _spark(bench, bench.small, replays=0)
     cold = _spark(bench, bench.full, replays=0)
     warm = _spark(bench, bench.full, replays=3, profile=True)
-    told = {"with_start_up": cold.seconds, "peak": cold.peak, "peak_small": small.peak}
-    return {"spark": {**warm.said, **told}}
+    processes = {"with_start_up": cold.seconds, "peak": cold.peak, "peak_small": small.peak}
+    return {"spark": {**warm.said, **processes}}
 
 
 def spark_sweep(bench: Bench) -> Measured:
     """Measure the sweep through Spark, and the larger one where only metrics are kept."""
     asked = {"work": "sweep", "blocks": os.cpu_count() or 1}
-    found = {}
+    measured = {}
     for record, replays in (("full", 1), ("metrics", 2))[: 1 + records_metrics()]:
         cold = _spark(bench, bench.sweep, record=record, replays=0, **asked)
         warm = _spark(bench, bench.sweep, record=record, replays=replays, **asked)
-        found[record] = {**warm.said, "with_start_up": cold.seconds, "peak": cold.peak}
+        measured[record] = {**warm.said, "with_start_up": cold.seconds, "peak": cold.peak}
     if records_metrics():
         large = _spark(bench, bench.large_sweep, record="metrics", replays=0, **asked)
-        found["metrics"]["large_with_start_up"] = large.seconds
-    return {"spark sweep": found}
+        measured["metrics"]["large_with_start_up"] = large.seconds
+    return {"spark sweep": measured}
 
 
 ALONE: Mapping[str, Callable[[Bench], Measured]] = {
@@ -187,11 +187,11 @@ def _spark(bench: Bench, size: Size, **asked: Any) -> Outcome:
 
 def _peers(bench: Bench, size: Size, rules: Rules, families: Iterable[str]) -> dict[str, Player]:
     """Return the peers of these families that hold all bars in memory."""
-    wanted = set(families)
+    programs = set(families)
     asked = {"rules": asdict(rules)}
     players = {}
     for label, (environment, program, engine) in ENGINES.items():
-        if program in wanted:
+        if program in programs:
             python = peer_python(environment, bench.cache)
             request = {**asked, "engine": engine, "bars": _parquet(bench, size)}
             players[label] = Player((str(python), str(_PROGRAMS / f"{program}_sma.py")), request)

@@ -40,10 +40,10 @@ def peer_python(peer: str, cache: Path) -> Path:
     """
     home = cache / peer
     python, stamp = home / "bin" / "python", home / "installed"
-    wanted = "\n".join(PINNED[peer])
-    if not (stamp.is_file() and stamp.read_text() == wanted):
+    pins = "\n".join(PINNED[peer])
+    if not (stamp.is_file() and stamp.read_text() == pins):
         _create(home, python, PINNED[peer])
-        stamp.write_text(wanted)
+        stamp.write_text(pins)
     return python
 
 

@@ -69,9 +69,9 @@ def figures(bench: Bench, measured: Measurements) -> list[Figure]:
     ]
 
 
-def best(found: Sequence[Figure], name: str) -> float | None:
+def best(figures: Sequence[Figure], name: str) -> float | None:
     """Return the best of a figure, None where it was not measured."""
-    return next((figure.best for figure in found if figure.name == name), None)
+    return next((figure.best for figure in figures if figure.name == name), None)
 
 
 def _ours(bench: Bench, measured: Measurements) -> Iterator[Figure]:
@@ -94,10 +94,10 @@ def _peers(bench: Bench, measured: Measurements) -> Iterator[Figure]:
         yield Figure.rate(name, BARS, bench.part.rows, seconds, ours=False)
 
 
-def _runs(label: str, unit: str, work: int, told: Mapping[str, Any]) -> Iterator[Figure]:
+def _runs(label: str, unit: str, work: int, answer: Mapping[str, Any]) -> Iterator[Figure]:
     for key, called in PEER_RUNS.items():
-        if key in told:
-            yield Figure.rate(f"{label}, {called}", unit, work, told[key], ours=False)
+        if key in answer:
+            yield Figure.rate(f"{label}, {called}", unit, work, answer[key], ours=False)
 
 
 def combinations(size: Size) -> int:
@@ -105,30 +105,30 @@ def combinations(size: Size) -> int:
     return size.rows * len(SWEEP.pairs)
 
 
-def _sweep(bench: Bench, told: Mapping[str, Any] | None) -> Iterator[Figure]:
-    if told is None:
+def _sweep(bench: Bench, answers: Mapping[str, Any] | None) -> Iterator[Figure]:
+    if answers is None:
         return
     work = combinations(bench.sweep)
-    for record, kept in (("full", "full ledgers"), ("metrics", "metrics")):
-        seconds = told.get(f"local {record}", {}).get("whole")
-        yield Figure.rate(f"local, sweep, {kept}", COMBINATIONS, work, seconds, ours=True)
+    for record, called in (("full", "full ledgers"), ("metrics", "metrics")):
+        seconds = answers.get(f"local {record}", {}).get("whole")
+        yield Figure.rate(f"local, sweep, {called}", COMBINATIONS, work, seconds, ours=True)
     for label in ENGINES:
-        yield from _runs(f"{label}, sweep", COMBINATIONS, work, told.get(label, {}))
-    ledgers = told["local full"]
+        yield from _runs(f"{label}, sweep", COMBINATIONS, work, answers.get(label, {}))
+    ledgers = answers["local full"]
     name, seconds = "digest of the sweep's ledger", ledgers["digest_seconds"]
     yield Figure.rate(name, EVENTS, ledgers["events"], seconds, ours=True)
 
 
-def _spark_sweep(bench: Bench, told: Mapping[str, Any] | None) -> Iterator[Figure]:
-    if told is None:
+def _spark_sweep(bench: Bench, answers: Mapping[str, Any] | None) -> Iterator[Figure]:
+    if answers is None:
         return
-    metrics = told.get("metrics", {})
+    metrics = answers.get("metrics", {})
     small, large = combinations(bench.sweep), combinations(bench.large_sweep)
     start_up, more = metrics.get("with_start_up"), metrics.get("large_with_start_up")
     longer = f"spark, sweep over {bench.large_sweep.bars:,} bars, metrics"
     for name, work, seconds in (
-        ("spark, sweep, full ledgers, with start-up", small, told["full"]["with_start_up"]),
-        ("spark, sweep, full ledgers, warm", small, told["full"]["warm"]),
+        ("spark, sweep, full ledgers, with start-up", small, answers["full"]["with_start_up"]),
+        ("spark, sweep, full ledgers, warm", small, answers["full"]["warm"]),
         ("spark, sweep, metrics, with start-up", small, start_up),
         ("spark, sweep, metrics, warm", small, metrics.get("warm")),
         (f"{longer}, with start-up", large, more),
@@ -143,22 +143,22 @@ def _longer(more: float | None, less: float | None) -> float | None:
 
 
 def _steps(measured: Measurements) -> Iterator[Figure]:
-    for symbols, told in measured.get("steps", {}).items():
+    for symbols, seconds in measured.get("steps", {}).items():
         for key, called in (("median", "median"), ("p99", "99th of 100")):
             name = f"one-slice step, {symbols} symbols, {called}"
-            yield Figure.level(name, MILLISECONDS, 1000 * told[key], ours=True)
+            yield Figure.level(name, MILLISECONDS, 1000 * seconds[key], ours=True)
 
 
 def _memory(bench: Bench, measured: Measurements) -> Iterator[Figure]:
-    for name, told in measured.items():
-        if "peak" in told:
-            yield _peak(name, told["peak"])
+    for name, answer in measured.items():
+        if "peak" in answer:
+            yield _peak(name, answer["peak"])
     if spark := measured.get("spark"):
         yield _peak(f"spark, {bench.small}", spark["peak_small"])
-    for name, told in measured.get("sweep", {}).items():
-        yield _peak(f"{name}, sweep", told["peak"])
-    for record, told in measured.get("spark sweep", {}).items():
-        yield _peak(f"spark {record}, sweep", told["peak"])
+    for name, answer in measured.get("sweep", {}).items():
+        yield _peak(f"{name}, sweep", answer["peak"])
+    for record, answer in measured.get("spark sweep", {}).items():
+        yield _peak(f"spark {record}, sweep", answer["peak"])
 
 
 def _peak(name: str, peak: int) -> Figure:

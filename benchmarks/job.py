@@ -82,7 +82,7 @@ def summary(result: Result, record: str = "full") -> Answer:
     """Return what tells whether two contenders did the same work."""
     events = result.ledger.num_rows
     started = time.perf_counter()
-    told = {
+    ledger = {
         "digest": result.digest,
         "digest_seconds": time.perf_counter() - started,
         "events": events,
@@ -93,7 +93,7 @@ def summary(result: Result, record: str = "full") -> Answer:
     else:
         equity = result.equity
         fills, last = len(result.fills), equity["equity"][equity["ts"] == equity["ts"].max()].sum()
-    return {**told, "fills": int(fills), "final_equity": float(last)}
+    return {**ledger, "fills": int(fills), "final_equity": float(last)}
 
 
 IN_TURNS: Mapping[str, Callable[[Mapping[str, Any]], Turns]] = {"local": local, "sweep": sweep}

@@ -20,8 +20,8 @@ def profile_table(run: Callable[[], Any], top: int = TOP) -> list[dict[str, Any]
 
 def rows_of(stats: pstats.Stats, top: int = TOP) -> list[dict[str, Any]]:
     """Return the functions with most time of their own; folders are left out of their names."""
-    found = stats.stats  # type: ignore[attr-defined]
-    costly = sorted(found.items(), key=lambda item: -item[1][2])[:top]
+    functions = stats.stats  # type: ignore[attr-defined]
+    costly = sorted(functions.items(), key=lambda item: -item[1][2])[:top]
     return [
         {
             "function": _name(*where),

@@ -81,15 +81,15 @@ class Report:
     @classmethod
     def of(cls, bench: Bench, measured: Measurements, before: Path) -> Report:
         """Return what the measurements say, and how they compare with an earlier run's file."""
-        found = figures(bench, measured)
+        results = figures(bench, measured)
         earlier = comparison.earlier_run(before, sizes(bench))
         return cls(
             bench,
             measured,
-            found,
-            targets(bench, measured, found),
+            results,
+            targets(bench, measured, results),
             agreements(measured),
-            changes(found, earlier),
+            changes(results, earlier),
         )
 
 
@@ -118,7 +118,7 @@ def tables(report: Report) -> list[Table]:
     bench, measured = report.bench, report.measured
     local, spark = measured.get("local"), measured.get("spark")
     over_sweep = f"Sweep, {len(SWEEP.pairs)} pairs on {bench.sweep}"
-    found = [
+    sections = [
         _targets(report.targets),
         _figures(f"Rates, {bench.full}", report.figures, BARS),
         _ratios(report.figures),
@@ -129,28 +129,28 @@ def tables(report: Report) -> list[Table]:
         _changes(report.changes),
     ]
     if spark:
-        found += [_phases(spark), _profile("Spark's Python operator", spark["profile"])]
+        sections += [_phases(spark), _profile("Spark's Python operator", spark["profile"])]
     if local:
-        found.append(_profile("Local engine, snapshot → ledger", local["profile"]))
-    return [table for table in found if table.rows]
+        sections.append(_profile("Local engine, snapshot → ledger", local["profile"]))
+    return [table for table in sections if table.rows]
 
 
-def write(folder: Path, name: str, told: Mapping[str, Any], shown: Sequence[Table]) -> None:
+def write(folder: Path, name: str, document: Mapping[str, Any], tables: Sequence[Table]) -> None:
     """Write a run as `name`.json and `name`.md."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    (folder / f"{name}.md").write_text(_markdown(told, shown))
+    (folder / f"{name}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    (folder / f"{name}.md").write_text(_markdown(document, tables))
 
 
-def show(shown: Sequence[Table], console: Console) -> None:
+def show(tables: Sequence[Table], console: Console) -> None:
     """Print the tables."""
-    for table in shown:
+    for table in tables:
         console.print(table.rich())
 
 
-def _markdown(told: Mapping[str, Any], shown: Sequence[Table]) -> str:
-    machine = told["machine"]
-    before, after = told["load_average_before_and_after"]
+def _markdown(document: Mapping[str, Any], tables: Sequence[Table]) -> str:
+    machine = document["machine"]
+    before, after = document["load_average_before_and_after"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     ((fast, slow),) = RULES.pairs
     head = (
@@ -160,10 +160,10 @@ def _markdown(told: Mapping[str, Any], shown: Sequence[Table]) -> str:
         f"{machine['system']}; Python {machine['python']}, Java {machine['java']}; {packages}. "
         f"Load average {before} before and {after} after the run.\n"
     )
-    return "\n".join([head, *(table.markdown() for table in shown), "## Notes", "", NOTES])
+    return "\n".join([head, *(table.markdown() for table in tables), "## Notes", "", NOTES])
 
 
-def _targets(found: Iterable[Target]) -> Table:
+def _targets(targets: Iterable[Target]) -> Table:
     met = {True: "yes", False: "no", None: "—"}
     rows = [
         [
@@ -172,12 +172,12 @@ def _targets(found: Iterable[Target]) -> Table:
             f"{'≤' if target.ceiling else '≥'} {target.goal:g} {target.unit}",
             met[target.met],
         ]
-        for target in found
+        for target in targets
     ]
     return Table("Targets", ("figure", "reached", "target", "met"), rows)
 
 
-def _figures(title: str, found: Iterable[Figure], *units: str) -> Table:
+def _figures(title: str, figures: Iterable[Figure], *units: str) -> Table:
     """Return the figures of these units; a unit that all share stands in the header."""
     said, shared = ("", f", {units[0]}") if len(units) == 1 else (" {}", "")
     rows = [
@@ -187,7 +187,7 @@ def _figures(title: str, found: Iterable[Figure], *units: str) -> Table:
             _number(figure.median) + said.format(figure.unit),
             _spread(figure),
         ]
-        for figure in found
+        for figure in figures
         if figure.unit in units
     ]
     return Table(title, ("work", f"best{shared}", f"median{shared}", "spread"), rows)
@@ -203,11 +203,11 @@ def _spread(figure: Figure | Change) -> str:
     return "" if figure.spread is None else f"{figure.spread:.0%}"
 
 
-def _ratios(found: Sequence[Figure]) -> Table:
+def _ratios(figures: Sequence[Figure]) -> Table:
     rows = []
     for label in ENGINES:
         ratios = [
-            over(found, IN_MEMORY, f"{label}, {run}") for run in ("orders only", "whole call")
+            over(figures, IN_MEMORY, f"{label}, {run}") for run in ("orders only", "whole call")
         ]
         if any(ratios):
             rows.append([label, *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios)])
@@ -215,7 +215,7 @@ def _ratios(found: Sequence[Figure]) -> Table:
     return Table("The local engine beside its peers", header, rows)
 
 
-def _agreement(found: Iterable[Agreement]) -> Table:
+def _agreement(agreements: Iterable[Agreement]) -> Table:
     rows = [
         [
             each.name,
@@ -225,13 +225,13 @@ def _agreement(found: Iterable[Agreement]) -> Table:
             f"{each.our_equity:,.2f}",
             "yes" if each.same else "NO",
         ]
-        for each in found
+        for each in agreements
     ]
     header = ("contender", "fills", "ours", "last equity", "ours", "same work")
     return Table("The same work?", header, rows)
 
 
-def _changes(found: Sequence[Change]) -> Table:
+def _changes(changes: Sequence[Change]) -> Table:
     rows = [
         [
             change.name,
@@ -241,9 +241,9 @@ def _changes(found: Sequence[Change]) -> Table:
             _spread(change),
             "FELL" if change.fell else "",
         ]
-        for change in found
+        for change in changes
     ]
-    if (machine := drift(found)) is not None:
+    if (machine := drift(changes)) is not None:
         rows.append(
             ["the peers' speed, which tells of the machine", "", "", f"{machine:.2f}", "", ""]
         )

@@ -49,67 +49,67 @@ class Agreement:
     same: bool
 
 
-def targets(bench: Bench, measured: Measurements, found: Sequence[Figure]) -> list[Target]:
+def targets(bench: Bench, measured: Measurements, figures: Sequence[Figure]) -> list[Target]:
     """Return the targets that the measurements allow to judge."""
     return [
-        *_local(measured, found),
-        *_spark(bench, measured, found),
-        *_sweep(measured, found),
-        *_steps(measured, found),
+        *_local(measured, figures),
+        *_spark(bench, measured, figures),
+        *_sweep(measured, figures),
+        *_steps(measured, figures),
     ]
 
 
-def _local(measured: Measurements, found: Sequence[Figure]) -> Iterator[Target]:
+def _local(measured: Measurements, figures: Sequence[Figure]) -> Iterator[Target]:
     if "local" not in measured:
         return
-    yield Target("local, bars in memory", _millions(found, IN_MEMORY), 12, "M bars/s")
+    yield Target("local, bars in memory", _millions(figures, IN_MEMORY), 12, "M bars/s")
     for called in ("whole call", "orders only"):
         peer = f"vectorbt 1.0 numba, {called}"
-        if ratio := over(found, IN_MEMORY, peer):
+        if ratio := over(figures, IN_MEMORY, peer):
             yield Target(f"local ÷ {peer}", ratio, 3, "times")
 
 
-def _spark(bench: Bench, measured: Measurements, found: Sequence[Figure]) -> Iterator[Target]:
+def _spark(bench: Bench, measured: Measurements, figures: Sequence[Figure]) -> Iterator[Target]:
     if not (spark := measured.get("spark")):
         return
-    warm = _millions(found, "spark, snapshot → ledger, warm")
-    yield Target("spark with start-up", _millions(found, START_UP), 0.25, "M bars/s")
+    warm = _millions(figures, "spark, snapshot → ledger, warm")
+    yield Target("spark with start-up", _millions(figures, START_UP), 0.25, "M bars/s")
     yield Target("spark warm", warm, 0.4, "M bars/s")
-    if ratio := over(found, START_UP, f"backtrader, {bench.part} in memory"):
+    if ratio := over(figures, START_UP, f"backtrader, {bench.part} in memory"):
         yield Target("spark with start-up ÷ backtrader", ratio, 25, "times")
     growth = spark["peak"] / spark["peak_small"] if spark["peak_small"] else None
     name = f"spark memory, {bench.full.rows:,} ÷ {bench.small.rows:,} bars"
     yield Target(name, growth, 1.1, "times", ceiling=True)
 
 
-def _sweep(measured: Measurements, found: Sequence[Figure]) -> Iterator[Target]:
+def _sweep(measured: Measurements, figures: Sequence[Figure]) -> Iterator[Target]:
     unit = "M combination-bars/s"
     if "sweep" in measured:
         name = "local, sweep, metrics"
-        yield Target(name, _millions(found, name), 40, unit)
+        yield Target(name, _millions(figures, name), 40, unit)
     if "spark sweep" in measured:
         name = "spark, sweep, metrics, with start-up"
-        yield Target(name, _millions(found, name), 8, unit)
+        yield Target(name, _millions(figures, name), 8, unit)
     if "sweep" in measured:
-        rate = _millions(found, "digest of the sweep's ledger")
+        rate = _millions(figures, "digest of the sweep's ledger")
         yield Target("digest", rate, 4, "M events/s")
 
 
-def _steps(measured: Measurements, found: Sequence[Figure]) -> Iterator[Target]:
+def _steps(measured: Measurements, figures: Sequence[Figure]) -> Iterator[Target]:
     for symbols, goal in (("10", 0.15), ("500", 4.0)):
         if symbols in measured.get("steps", {}):
             name = f"one-slice step, {symbols} symbols"
-            yield Target(name, best(found, f"{name}, median"), goal, "ms", ceiling=True)
+            yield Target(name, best(figures, f"{name}, median"), goal, "ms", ceiling=True)
 
 
-def over(found: Sequence[Figure], name: str, other: str) -> float | None:
+def over(figures: Sequence[Figure], name: str, other: str) -> float | None:
     """Return how many times one figure is another, None where one is missing."""
-    one, two = best(found, name), best(found, other)
+    one, two = best(figures, name), best(figures, other)
     return one / two if one and two else None
 
 
-def _millions(found: Sequence[Figure], name: str) -> float | None:
-    rate = best(found, name)
+def _millions(figures: Sequence[Figure], name: str) -> float | None:
+    rate = best(figures, name)
     return None if rate is None else rate / 1e6
 
 
@@ -162,6 +162,6 @@ def _agreement(
     return Agreement(name, fills, our_fills, equity, our_equity, same)
 
 
-def _result(told: Mapping[str, Any]) -> tuple[int, float]:
+def _result(answer: Mapping[str, Any]) -> tuple[int, float]:
     """Return the fills and the last equity, in whole hundredths: sums differ in the last bits."""
-    return told["fills"], round(told["final_equity"], 2)
+    return answer["fills"], round(answer["final_equity"], 2)

@@ -79,10 +79,10 @@ def cerebro(bars: Bars | Snapshot, rules: Rules = RULES, record: str = "full") -
     }
     for fast, slow in rules.pairs:
         pulse = built.add_indicator(cross, averages[fast], averages[slow])
-        kept: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if record != "full":
-            kept = {"record": record, "label": {"fast": fast, "slow": slow}}
-        built.add_strat(pulse, PercentOfEquity(rules.share), **kept)
+            options = {"record": record, "label": {"fast": fast, "slow": slow}}
+        built.add_strat(pulse, PercentOfEquity(rules.share), **options)
     return built
 
 

@@ -98,9 +98,9 @@ def _exchange(name: str) -> Calendar:
     if code in _BUILT_IN:
         return _BUILT_IN[code]
     first, last = _COUNTED_YEARS
-    found = exchanges.get_calendar(code, start=f"{first}-01-01", end=f"{last}-12-31")
-    per_year = round(len(found.sessions) / (last - first + 1))
-    return Calendar(code, str(found.tz), per_year, _evening_us(found))
+    calendar = exchanges.get_calendar(code, start=f"{first}-01-01", end=f"{last}-12-31")
+    per_year = round(len(calendar.sessions) / (last - first + 1))
+    return Calendar(code, str(calendar.tz), per_year, _evening_us(calendar))
 
 
 def _evening_us(exchange: Any) -> int:

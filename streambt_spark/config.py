@@ -198,10 +198,10 @@ def _clause(fault: Any, origins: Mapping[tuple[str, str], str]) -> str:
         known = list(SECTIONS[section].model_fields)
         return f"{origin}: {section} has no setting {name!r}{did_you_mean(name, known)}"
     where = origin if origin == setting_named(name).flag else f"{section}.{name} ({origin})"
-    shown = "a secret" if _holds_secret(name) else repr(fault["input"])
+    text = "a secret" if _holds_secret(name) else repr(fault["input"])
     expected = re.sub("^(Value error, |Input should be )", "", fault["msg"])
     expected = expected if expected.startswith("expected") else f"expected {expected}"
-    return f"{where}: found {shown}, {expected}"
+    return f"{where}: found {text}, {expected}"
 
 
 def _holds_secret(name: str) -> bool:

@@ -198,14 +198,14 @@ _FORMS: dict[str, Any] = {
 
 def _account_fields() -> dict[str, Any]:
     """Return the fields of Broker as those of a section."""
-    types, made = get_type_hints(Broker), {}
+    types, entries = get_type_hints(Broker), {}
     for each in fields(Broker):
         default: dict[str, Any] = {"default": each.default}
         if each.default is MISSING:
             default = {"default_factory": each.default_factory}
         described = Field(**default, description=each.metadata["text"])
-        made[each.name] = (_FORMS.get(each.name, types[each.name]), described)
-    return made
+        entries[each.name] = (_FORMS.get(each.name, types[each.name]), described)
+    return entries
 
 
 if TYPE_CHECKING:
@@ -376,8 +376,8 @@ class Setting:
         default = self.field.get_default(call_default_factory=True)
         if not default or default is True:
             return text
-        shown = f"{default:.15g}" if isinstance(default, float) else str(default)
-        return f"{text.removesuffix('.')}; default {shown}."
+        default_text = f"{default:.15g}" if isinstance(default, float) else str(default)
+        return f"{text.removesuffix('.')}; default {default_text}."
 
 
 def _bare(kind: Any) -> Any:

@@ -113,8 +113,8 @@ def _neighbours(module: ModuleType, folder: Path) -> list[ModuleType]:
 def _home(module: ModuleType) -> Path:
     """Return a module's file, or a namespace package's folder."""
     folders = getattr(module, "__path__", None) or ()
-    found = getattr(module, "__file__", None) or next(iter(folders), None)
-    return Path(found) if isinstance(found, str) else Path()
+    path = getattr(module, "__file__", None) or next(iter(folders), None)
+    return Path(path) if isinstance(path, str) else Path()
 
 
 def _build_of(module: ModuleType, file: Path) -> Callable[..., object]:

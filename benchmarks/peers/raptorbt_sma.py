@@ -46,9 +46,9 @@ def averages(bars: Bars, pairs: list[list[int]]) -> Averages:
     }
 
 
-def signals(found: Averages, symbol: str, pair: list[int]) -> tuple[Any, Any]:
+def signals(means: Averages, symbol: str, pair: list[int]) -> tuple[Any, Any]:
     """Return a symbol's entries and exits, each one bar after it is decided."""
-    fast, slow = (found[symbol, window] for window in pair)
+    fast, slow = (means[symbol, window] for window in pair)
     return _late(fast > slow), _late(fast < slow)
 
 
@@ -58,10 +58,10 @@ def _late(decided: Any) -> Any:
     return late
 
 
-def shared(bars: Bars, found: Averages, pair: list[int]) -> list[tuple[Any, ...]]:
+def shared(bars: Bars, means: Averages, pair: list[int]) -> list[tuple[Any, ...]]:
     """Return the instruments of one portfolio run."""
     return [
-        (*columns, *signals(found, symbol, pair), 1, 1.0, symbol)
+        (*columns, *signals(means, symbol, pair), 1, 1.0, symbol)
         for symbol, columns in bars.items()
     ]
 
@@ -76,13 +76,13 @@ def prepare(asked: dict[str, Any]) -> Turns:
         fees=rules["commission"],
         fill_timing="same_bar_open_lookahead",
     )
-    told: dict[str, Any] = {"version": version("raptorbt")}
+    answer: dict[str, Any] = {"version": version("raptorbt")}
 
     def run(turns: Turns) -> None:
         started, simulating, fills, last = time.perf_counter(), 0.0, 0, 0.0
-        found = averages(bars, pairs)
+        means = averages(bars, pairs)
         for pair in pairs:
-            instruments = shared(bars, found, pair)
+            instruments = shared(bars, means, pair)
             began = time.perf_counter()
             result = raptorbt.run_portfolio_backtest(instruments, config, "equal_weight", lots)
             simulating += time.perf_counter() - began
@@ -91,13 +91,13 @@ def prepare(asked: dict[str, Any]) -> Turns:
             fills += 2 * result.metrics.total_closed_trades + result.metrics.total_open_trades
         turns.take("simulation", simulating)
         turns.take("whole", time.perf_counter() - started)
-        told.update(fills=fills, final_equity=last)
+        answer.update(fills=fills, final_equity=last)
 
         if len(pairs) > 1:
             turns.timed("apart", apart)
 
     apart = alone(bars, rules)
-    return Turns(run, lambda: told)
+    return Turns(run, lambda: answer)
 
 
 def alone(bars: Bars, rules: dict[str, Any]) -> Callable[[], None]:
@@ -109,13 +109,13 @@ def alone(bars: Bars, rules: dict[str, Any]) -> Callable[[], None]:
     lots = raptorbt.InstrumentConfig(lot_size=1.0)
 
     def run() -> None:
-        found = averages(bars, rules["pairs"])
+        means = averages(bars, rules["pairs"])
         for symbol, columns in bars.items():
             items = [
                 raptorbt.BatchSingleItem(
                     str(pair),
-                    found[symbol, pair[0]] > found[symbol, pair[1]],
-                    found[symbol, pair[0]] < found[symbol, pair[1]],
+                    means[symbol, pair[0]] > means[symbol, pair[1]],
+                    means[symbol, pair[0]] < means[symbol, pair[1]],
                     symbol=symbol,
                     instrument_config=lots,
                 )

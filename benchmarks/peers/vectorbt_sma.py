@@ -86,7 +86,7 @@ def prepare(asked: dict[str, Any]) -> Turns:
         bars.pivot(index="ts", columns="symbol", values=name) for name in ("open", "close")
     )
     del bars
-    told: dict[str, Any] = {"version": vbt.__version__, "engine": asked["engine"]}
+    answer: dict[str, Any] = {"version": vbt.__version__, "engine": asked["engine"]}
 
     def run(turns: Turns, opens: pd.DataFrame = opens, closes: pd.DataFrame = closes) -> None:
         started = time.perf_counter()
@@ -100,10 +100,10 @@ def prepare(asked: dict[str, Any]) -> Turns:
         turns.take("simulation", simulated - decided)
         turns.take("orders", simulated - started)
         turns.take("whole", valued - started)
-        told.update(fills=fills, final_equity=float(np.sum(equity.iloc[-1])))
+        answer.update(fills=fills, final_equity=float(np.sum(equity.iloc[-1])))
 
     run(Turns(run, dict), opens[:WARM_UP], closes[:WARM_UP])
-    return Turns(run, lambda: told)
+    return Turns(run, lambda: answer)
 
 
 if __name__ == "__main__":

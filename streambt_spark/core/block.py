@@ -97,17 +97,17 @@ def _audit(rows: Rows, release: Release, start: int, *, end: bool) -> Events:
     events["ts"] = last = _last_time(rows, release)
     at = 0
     for kind, group in set_aside.items():
-        told = events[at : at + len(group)]
+        entries = events[at : at + len(group)]
         # What no table can hold is no time; the row came when the stream was at `last`.
-        told["ts"] = np.where(out_of_range(group.ts), last, group.ts)
-        told["kind"] = kind
-        told["symbol"] = group.code
-        told["reason"] = _reasons(kind, release)
+        entries["ts"] = np.where(out_of_range(group.ts), last, group.ts)
+        entries["kind"] = kind
+        entries["symbol"] = group.code
+        entries["reason"] = _reasons(kind, release)
         at += len(group)
-    told = events[at : at + len(counts)]
-    told["kind"] = Kind.COUNTS
-    told["reason"] = [REASONS.index(reason) for reason in counts]
-    told["count"] = list(counts.values())
+    entries = events[at : at + len(counts)]
+    entries["kind"] = Kind.COUNTS
+    entries["reason"] = [REASONS.index(reason) for reason in counts]
+    entries["count"] = list(counts.values())
     if end:
         events["kind"][-1] = Kind.END
     return _named(events, release.rejected)

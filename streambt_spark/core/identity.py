@@ -81,7 +81,7 @@ def identity_of(func: Callable[..., Any]) -> str:
     else:
         kind = type(func).__name__
         raise BadParameter(f"{func!r:.80} is a {kind}; pass a function (def, lambda or numba)")
-    return "\n".join(f"{path} = {text}" for path, text in reach.told)
+    return "\n".join(f"{path} = {text}" for path, text in reach.lines)
 
 
 def check_unchanged(func: Callable[..., Any], before: str) -> None:

@@ -182,14 +182,14 @@ def _plain(label: Mapping[str, object]) -> dict[str, object]:
 def needed(nodes: Sequence[Node], pulses: Sequence[Ref]) -> tuple[Node, ...]:
     """Return the nodes that the pulses depend on, in the given order."""
     by_identity = {node.identity: node for node in nodes}
-    wanted: set[str] = set()
+    identities: set[str] = set()
     stack = [ref.node for ref in pulses]
     while stack:
         identity = stack.pop()
-        if identity in by_identity and identity not in wanted:
-            wanted.add(identity)
+        if identity in by_identity and identity not in identities:
+            identities.add(identity)
             stack.extend(ref.node for ref in by_identity[identity].inputs)
-    return tuple(node for node in nodes if node.identity in wanted)
+    return tuple(node for node in nodes if node.identity in identities)
 
 
 def blocks_of(plan: Plan, count: int) -> tuple[Plan, ...]:

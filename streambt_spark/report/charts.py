@@ -73,8 +73,8 @@ def price_figure(bars: pd.DataFrame, fills: pd.DataFrame, positions: pd.DataFram
     """Return one symbol's close with its fills above the position held."""
     ts, close = pd.DatetimeIndex(bars["ts"]), bars["close"].to_numpy(np.float64)
     line = _line("Close", ts, close, "$muted", 1.2, hover="%{y:,.6~g}", limit=PRICE_POINTS)
-    shown = fills.iloc[_even(len(fills), MARKERS)]
-    marks = [_marks(shown, side, colour) for side, colour in (("buy", "$gain"), ("sell", "$loss"))]
+    sample = fills.iloc[_even(len(fills), MARKERS)]
+    marks = [_marks(sample, side, colour) for side, colour in (("buy", "$gain"), ("sell", "$loss"))]
     return {
         "data": [line, *marks, _position(positions, ts)],
         "layout": {

@@ -45,16 +45,16 @@ def overview_html(overview: Overview) -> str:
     """Return the overview as a fragment of HTML; names and texts of the user are escaped."""
     facts = " · ".join(f"{escape(k)} <b>{escape(str(v))}</b>" for k, v in overview.facts.items())
     counts = ", ".join(f"{escape(k)} {count:,}" for k, count in overview.counts.items())
-    told = [f'<p style="color:#c2333a">{escape(error)}</p>' for error in overview.errors]
-    told += [f"<p>{escape(note)}</p>" for note in overview.notes]
-    return f"<div><p>{facts}</p>{_table(overview)}{''.join(told)}<p>{counts}</p></div>"
+    paragraphs = [f'<p style="color:#c2333a">{escape(error)}</p>' for error in overview.errors]
+    paragraphs += [f"<p>{escape(note)}</p>" for note in overview.notes]
+    return f"<div><p>{facts}</p>{_table(overview)}{''.join(paragraphs)}<p>{counts}</p></div>"
 
 
 def _table(overview: Overview) -> str:
     heads = "".join(f"<th>{escape(label)}</th>" for label, _, _ in _FIGURES)
-    shown = ranked(overview.figures)[:LANES]
-    rows = "".join(_row(lane, overview) for lane in shown)
-    more = len(overview.figures) - len(shown)
+    lanes = ranked(overview.figures)[:LANES]
+    rows = "".join(_row(lane, overview) for lane in lanes)
+    more = len(overview.figures) - len(lanes)
     rest = f"<p>and {more:,} more: see <code>lanes</code></p>" if more else ""
     head = f"<thead><tr><th{_LEFT}>Strategy</th>{heads}</tr></thead>"
     return f"<table>{head}<tbody>{rows}</tbody></table>{rest}"
@@ -62,6 +62,8 @@ def _table(overview: Overview) -> str:
 
 def _row(lane: str, overview: Overview) -> str:
     figures = overview.figures[lane]
-    cells = "".join(f"<td>{escape(shown(figures.get(name)))}</td>" for _, name, shown in _FIGURES)
+    cells = "".join(
+        f"<td>{escape(as_text(figures.get(name)))}</td>" for _, name, as_text in _FIGURES
+    )
     name = escape(title(lane, overview.labels.get(lane)))
     return f'<tr><th{_LEFT} title="{escape(lane)}">{name}</th>{cells}</tr>'

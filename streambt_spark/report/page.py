@@ -166,8 +166,8 @@ def _content(data: ReportData) -> dict[str, Any]:
         "data": data,
         "run": data.manifest,
         "facts": _facts(data, ts),
-        "kpis": _shown(_KPIS, data.metrics),
-        "groups": [(title, _shown(rows, data.metrics)) for title, rows in _METRICS],
+        "kpis": _texts(_KPIS, data.metrics),
+        "groups": [(title, _texts(rows, data.metrics)) for title, rows in _METRICS],
         "held_return": None if held is None else held[-1] / initial - 1,
         "months": _months(equity.set_index("ts")["equity"], initial) if len(ts) else [],
         "trades": trades.iloc[::-1].head(TRADES).to_dict("records"),
@@ -206,8 +206,8 @@ def _facts(data: ReportData, ts: pd.DatetimeIndex) -> list[tuple[str, str]]:
     ]
 
 
-def _shown(rows: tuple[_Row, ...], metrics: Mapping[str, object]) -> list[tuple[str, str]]:
-    return [(label, shown(metrics.get(name))) for label, name, shown in rows]
+def _texts(rows: tuple[_Row, ...], metrics: Mapping[str, object]) -> list[tuple[str, str]]:
+    return [(label, as_text(metrics.get(name))) for label, name, as_text in rows]
 
 
 def _months(equity: pd.Series, initial: float) -> list[tuple[int, list[tuple[str, float]]]]:
@@ -225,10 +225,10 @@ def _cell(value: float, heat: float) -> tuple[str, float]:
 
 def _order_counts(orders: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the number of orders by status, and of the rejected ones by reason."""
-    shown = orders["status"].astype(str)
-    refused = orders["reason"].notna() & (shown == "rejected")
-    shown = shown.mask(refused, shown + ": " + orders["reason"].astype(str).str.replace("_", " "))
-    return [(str(k), text.number(int(n), 0)) for k, n in shown.value_counts().items()]
+    kinds = orders["status"].astype(str)
+    refused = orders["reason"].notna() & (kinds == "rejected")
+    kinds = kinds.mask(refused, kinds + ": " + orders["reason"].astype(str).str.replace("_", " "))
+    return [(str(k), text.number(int(n), 0)) for k, n in kinds.value_counts().items()]
 
 
 def _figures(
@@ -258,5 +258,5 @@ def _figures(
 
 
 def _mapping(of: Mapping[str, object], name: str) -> Mapping[str, object]:
-    found = of.get(name)
-    return found if isinstance(found, Mapping) else {}
+    value = of.get(name)
+    return value if isinstance(value, Mapping) else {}

@@ -53,8 +53,8 @@ def thin(values: NDArray[np.float64], limit: int) -> NDArray[np.intp]:
     if len(values) <= limit:
         return np.arange(len(values))
     edges = np.linspace(0, len(values), (limit - 2) // 2 + 1).astype(np.intp)
-    kept = [0, len(values) - 1]
+    indices = [0, len(values) - 1]
     for start, end in pairwise(edges):
         stretch = values[start:end]
-        kept += [start + int(stretch.argmin()), start + int(stretch.argmax())]
-    return np.unique(np.array(kept, np.intp))
+        indices += [start + int(stretch.argmin()), start + int(stretch.argmax())]
+    return np.unique(np.array(indices, np.intp))

@@ -32,10 +32,10 @@ _AHEAD = 4
 """Ranges that are fetched and hashed while the one before them is decoded."""
 
 
-def not_as_exported(name: str, found: str) -> DataError:
+def not_as_exported(name: str, fault: str) -> DataError:
     """Return the error for a data file that is not as it was written."""
     return DataError(
-        f"{name} is not the file that was exported: {found}; restore it from a copy, or export the "
+        f"{name} is not the file that was exported: {fault}; restore it from a copy, or export the "
         "bars again"
     )
 

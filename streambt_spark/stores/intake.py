@@ -111,8 +111,8 @@ class Intake:
         if counts.rejected <= LOUD * counts.read:
             return ""
         reasons = Counter(self.quarantine["reason"].to_pylist()).most_common()
-        found = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
-        return f"{rejected_share(counts.rejected, counts.read)} were rejected: {found}"
+        text = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
+        return f"{rejected_share(counts.rejected, counts.read)} were rejected: {text}"
 
 
 class Options(TypedDict, total=False):
@@ -179,15 +179,15 @@ def check_source(
 def _batches(source: Source, interval: str, options: Options) -> Iterator[Checked]:
     """Yield a source's rows checked; raises what is wrong with them when all were read."""
     symbols = options.get("symbols")
-    wanted = None if symbols is None else [symbol_name(s) for s in symbols]
-    tally = Survey(interval, wanted, options.get("allow_rejected", False))
+    names = None if symbols is None else [symbol_name(s) for s in symbols]
+    tally = Survey(interval, names, options.get("allow_rejected", False))
     for raw in read_source(
         source,
         interval=interval,
         columns=options.get("columns"),
         tz=options.get("tz"),
         symbol=options.get("symbol"),
-        symbols=wanted,
+        symbols=names,
     ):
         checked = check(raw, options.get("start"), options.get("end"))
         tally.add(raw, checked)

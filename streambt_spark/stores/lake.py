@@ -121,14 +121,14 @@ class Snapshot:
             raise BadColumns(f"snapshot has no column {sorted(unknown)}; it has {BAR_SCHEMA.names}")
         low = self.min_ts if start_ts is None else start_ts
         high = self.max_ts + 1 if end_ts is None else end_ts
-        wanted = None if symbols is None else sorted(set(symbols))
+        selection = None if symbols is None else sorted(set(symbols))
         needed = [
-            n for n in BAR_SCHEMA.names if n in names or n == "ts" or (wanted and n == "symbol")
+            n for n in BAR_SCHEMA.names if n in names or n == "ts" or (selection and n == "symbol")
         ]
         root = Location.of(self.path)
         for file in _files(self.path, self.format, self.digest):
             if file.min_ts < high and file.max_ts >= low:
-                for batch in _read_file(root, file, low, high, wanted, needed):
+                for batch in _read_file(root, file, low, high, selection, needed):
                     yield _shape(batch, names, dictionary)
 
     def verify(self) -> None:
@@ -172,8 +172,8 @@ class Snapshot:
         columns = ["symbol", "ts", *FIELDS]
         for batch in self.read(columns=columns, dictionary=True):
             bars = table_to_bars(pa.Table.from_batches([batch]), self.interval)
-            wanted = np.array([symbol in chosen for symbol in bars.symbols], np.bool_)
-            parts.append(compact(bars.take(np.flatnonzero(wanted[bars.code])[:left])))
+            mask = np.array([symbol in chosen for symbol in bars.symbols], np.bool_)
+            parts.append(compact(bars.take(np.flatnonzero(mask[bars.code])[:left])))
             left, unread = left - len(parts[-1]), unread - len(bars)
             if left <= 0 or unread <= 0:
                 break
@@ -386,8 +386,8 @@ def _open_file(root: Location, file: DataFile) -> Iterator[pa.NativeFile]:
             raise not_as_exported(place.text, "it is gone") from None
         with source:
             if (size := source.size()) != file.size:
-                found = f"it has {size:,} bytes, {file.size:,} were written"
-                raise not_as_exported(place.text, found)
+                fault = f"it has {size:,} bytes, {file.size:,} were written"
+                raise not_as_exported(place.text, fault)
             yield source
 
 
@@ -417,11 +417,11 @@ def _read_file(
         )
         for group in chosen:  # one after the other, as they are fetched
             for batch in reader.iter_batches(GROUP_ROWS, [group], list(columns)):
-                kept = batch if inside else _within(batch, low, high)
+                rows = batch if inside else _within(batch, low, high)
                 if symbols is not None:
-                    kept = kept.filter(pc.is_in(kept["symbol"], pa.array(symbols, pa.string())))
-                if kept.num_rows:
-                    yield kept
+                    rows = rows.filter(pc.is_in(rows["symbol"], pa.array(symbols, pa.string())))
+                if rows.num_rows:
+                    yield rows
 
 
 def _read_body(root: Location, file: DataFile, footer: Footer) -> None:

@@ -94,7 +94,7 @@ class BarStore:
                 option="--timeout",
             )
         self._timeout = timeout
-        self._shown = mask_address(address)
+        self._address = mask_address(address)
         self._secret = _password(address)
         milliseconds = max(int(timeout * 1000 / 4), 100)
         try:
@@ -152,13 +152,13 @@ class BarStore:
         except _TRANSIENT as error:
             tries = retrying.statistics.get("attempt_number", 1)
             raise StoreUnavailable(
-                f"MongoDB at {self._shown} did not answer in {tries} tries: "
+                f"MongoDB at {self._address} did not answer in {tries} tries: "
                 f"{self._clean(error)}; start it or check the address"
             ) from None
         except (BulkWriteError, DuplicateKeyError):
             raise
         except PyMongoError as error:
-            raise StoreError(f"MongoDB at {self._shown} refused: {self._clean(error)}") from None
+            raise StoreError(f"MongoDB at {self._address} refused: {self._clean(error)}") from None
 
     def ingest(self, source: Iterable[Checked] | Intake) -> Counts:
         """Store checked rows and return what became of them; memory stays bounded.
@@ -324,9 +324,9 @@ class BarStore:
             return {}
         if near == most:  # the keys lie thinly among the stored bars
             query["ts"] = {"$in": times}
-        found = self.attempt(lambda: list(bars.find(query)))
-        wanted = keys if isinstance(keys, dict | set) else set(keys)
-        return {key: d for d in found if (key := (d["symbol"], d["ts"])) in wanted}
+        documents = self.attempt(lambda: list(bars.find(query)))
+        lookup = keys if isinstance(keys, dict | set) else set(keys)
+        return {key: d for d in documents if (key := (d["symbol"], d["ts"])) in lookup}
 
     def _ingest_quarantine(self, checked: Checked) -> Counts:
         rows = checked.quarantine.select(["row", "symbol", "reason", "raw"]).to_pylist()
@@ -359,7 +359,7 @@ class BarStore:
             others.extend(details.get("writeConcernErrors", []))
             if others:
                 cause = self._clean(others[0].get("errmsg", others[0]))
-                raise StoreError(f"MongoDB at {self._shown} refused a write: {cause}") from None
+                raise StoreError(f"MongoDB at {self._address} refused a write: {cause}") from None
             return [int(e["index"]) for e in errors]
         return []
 

@@ -58,11 +58,11 @@ class RawBatch:
 
     def where_rows(self, mask: NDArray[np.bool_]) -> RawBatch:
         """Return the rows that a mask selects; those that are malformed stay."""
-        kept = pa.array(mask)
+        selection = pa.array(mask)
         return replace(
             self,
-            columns=self.columns.filter(kept),
-            original=self.original.filter(kept),
+            columns=self.columns.filter(selection),
+            original=self.original.filter(selection),
             row=self.row[mask],
         )
 
@@ -86,9 +86,9 @@ def read_source(
     """
     interval_us(interval)
     time_zone = zone(tz)
-    wanted = None if symbols is None else list(symbol_names(symbols))
-    if symbol is None and wanted is not None and len(wanted) == 1:
-        symbol = wanted[0]
+    names = None if symbols is None else list(symbol_names(symbols))
+    if symbol is None and names is not None and len(names) == 1:
+        symbol = names[0]
     where = _describe(source)
     start = 1
     mapping: dict[str, str] | None = None
@@ -103,8 +103,8 @@ def read_source(
         canonical = _canonical(table, mapping, symbol, where)
         session = "session" in mapping
         batch = RawBatch(interval, time_zone, session, where, canonical, table, row, tuple(bad))
-        if wanted is not None:
-            batch = batch.where_rows(_wanted(canonical["symbol"], wanted))
+        if names is not None:
+            batch = batch.where_rows(_of_symbols(canonical["symbol"], names))
         yield batch
     if mapping is None:
         raise NoData(f"{where} is empty; expected a header and at least one bar")
@@ -138,12 +138,12 @@ def _canonical(
     return pa.table({"symbol": symbols, "time": time, **{name: columns[name] for name in FIELDS}})
 
 
-def _wanted(column: pa.ChunkedArray, wanted: list[str]) -> NDArray[np.bool_]:
+def _of_symbols(column: pa.ChunkedArray, symbols: list[str]) -> NDArray[np.bool_]:
     """Return which rows to keep: the wanted symbols, and those whose symbol cannot be told."""
     texts = pc.ascii_upper(pc.utf8_trim_whitespace(column))
     texts = pc.replace_substring_regex(texts, PADDED_OPTION, r"\1\2")
-    told = pc.match_substring_regex(texts, r"^[@A-Z0-9]").fill_null(False)
-    keep = pc.or_(pc.is_in(texts, pa.array(wanted, pa.string())), pc.invert(told))
+    legible = pc.match_substring_regex(texts, r"^[@A-Z0-9]").fill_null(False)
+    keep = pc.or_(pc.is_in(texts, pa.array(symbols, pa.string())), pc.invert(legible))
     return np.asarray(keep.to_numpy(), bool)
 
 
@@ -229,8 +229,8 @@ def _csv(place: Location, where: str) -> Iterator[tuple[pa.Table, _Bad]]:
                 batch = reader.read_next_batch()
             except StopIteration:
                 break
-            found, bad[:] = list(bad), []
-            yield pa.table(batch), found
+            rows, bad[:] = list(bad), []
+            yield pa.table(batch), rows
         if bad:
             yield pa.table({name: pa.array([], pa.string()) for name in names}), bad
 

@@ -59,11 +59,11 @@ class Spacing:
         gaps = np.diff(times[symbol]) if symbol else np.empty(0, np.int64)
         if len(gaps) < _FEWEST_GAPS:
             return ""
-        median, given = int(np.median(gaps)), interval_us(interval)
+        median, step = int(np.median(gaps)), interval_us(interval)
         even = float(np.mean(gaps >= _NEAR[0] * median)) >= _EVEN
         days = _days(median)
         fitting = days * DAY_US if days else _fitting(times[symbol], median)
-        if median >= _NEAR[0] * given and not (even and fitting >= _NEAR[1] * given):
+        if median >= _NEAR[0] * step and not (even and fitting >= _NEAR[1] * step):
             return ""
         if days and not _on_grid(times[symbol], DAY_US):
             advice = f"map their time as the trading day, session=…, and give {_text(fitting)}"

@@ -26,10 +26,10 @@ MOST_REJECTED = 0.5
 
 @dataclass(slots=True)
 class Survey:
-    """The tally of a source's rows; `wanted` are the symbols that must be in it."""
+    """The tally of a source's rows; `required_symbols` must be in it."""
 
     interval: str
-    wanted: list[str] | None
+    required_symbols: list[str] | None
     allow_rejected: bool
     _where: str = ""
     _read: int = 0
@@ -37,7 +37,7 @@ class Survey:
     _outside: int = 0
     _timed: bool = False
     _reasons: Counter[str] = field(default_factory=Counter)
-    _seen: set[str] = field(default_factory=set)
+    _symbols: set[str] = field(default_factory=set)
     _example: str = ""
     _off_grid: str = ""
     _spacing: Spacing = field(default_factory=Spacing)
@@ -49,7 +49,7 @@ class Survey:
         self._valid += len(checked.bars)
         self._outside += checked.outside
         self._timed = self._timed or checked.timed
-        self._seen.update(checked.bars.symbols)
+        self._symbols.update(checked.bars.symbols)
         self._reasons.update(checked.quarantine["reason"].to_pylist())
         self._example = self._example or _first_time(raw)
         bars = checked.bars
@@ -64,7 +64,7 @@ class Survey:
 
     def judge(self) -> None:
         """Raise what is wrong with the source: it is empty, unreadable, mostly bad, or misnamed."""
-        where, wanted = self._where, self.wanted
+        where, required = self._where, self.required_symbols
         if self._read and not self._timed and self._reasons[Reason.BAD_TIME]:
             raise BadTime(
                 f"{where}: not one of {self._read} times can be read, the first is "
@@ -80,29 +80,29 @@ class Survey:
         if misfit := self._spacing.misfit(self.interval):
             raise DataError(f"{where}: {misfit}", address=where)
         if not self._valid:
-            of = f" of {', '.join(wanted)}" if wanted else ""
+            of = f" of {', '.join(required)}" if required else ""
             step = self._off_grid or "check the file"
-            found = self._found() or "no rows"
+            reasons = self._reason_text() or "no rows"
             raise NoData(
-                f"{where} has no valid bar{of} (of {self._read} rows: {found}); {step}",
+                f"{where} has no valid bar{of} (of {self._read} rows: {reasons}); {step}",
                 address=where,
             )
         if self._read - self._valid > MOST_REJECTED * self._read and not self.allow_rejected:
             raise DataError(
                 f"{where}: {rejected_share(self._read - self._valid, self._read)} are rejected "
-                f"({self._found()}); {self._off_grid or 'check the file'}; or allow it by "
+                f"({self._reason_text()}); {self._off_grid or 'check the file'}; or allow it by "
                 "--allow-rejected (allow_rejected=True)",
                 address=where,
             )
-        if absent := [name for name in wanted or () if name not in self._seen]:
-            hint = did_you_mean(absent[0], self._seen)
+        if absent := [name for name in required or () if name not in self._symbols]:
+            hint = did_you_mean(absent[0], self._symbols)
             raise NoData(
-                f"{where} has no bar of {', '.join(absent)}{hint}; it has {sorted(self._seen)}",
+                f"{where} has no bar of {', '.join(absent)}{hint}; it has {sorted(self._symbols)}",
                 symbol=absent[0],
                 address=where,
             )
 
-    def _found(self) -> str:
+    def _reason_text(self) -> str:
         return ", ".join(f"{count} {reason}" for reason, count in self._reasons.items())
 
 
@@ -119,9 +119,9 @@ def _first_time(raw: RawBatch) -> str:
 
 def _stray_time(ts: int, interval: str) -> str:
     """Return what to do about times off the interval's grid."""
-    found = np.datetime_as_string(np.datetime64(ts, "us"), unit="auto")
+    time = np.datetime_as_string(np.datetime64(ts, "us"), unit="auto")
     return (
         f"times must be multiples of the interval {interval} from 1970-01-01T00:00Z, found "
-        f"{found}Z: give a shorter --interval, such as 30m for hourly bars from 09:30, or bars on "
+        f"{time}Z: give a shorter --interval, such as 30m for hourly bars from 09:30, or bars on "
         "the grid"
     )

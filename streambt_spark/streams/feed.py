@@ -106,8 +106,8 @@ def slices(
 def _heartbeats(bars: Sequence[Message], ts: int, symbols: Sequence[str]) -> list[Message]:
     if len(bars) == len(symbols):
         return []
-    shown = {symbol for symbol, _ in bars}
-    silent = (symbol for symbol in symbols if symbol not in shown)
+    active = {symbol for symbol, _ in bars}
+    silent = (symbol for symbol in symbols if symbol not in active)
     return [(symbol, _HEARTBEAT % (symbol, ts)) for symbol in silent]
 
 
@@ -120,9 +120,9 @@ def _make_topic(client: Any, bootstrap: str, topic: str, partitions: int) -> Non
     if partition_count(bootstrap, topic) is not None:
         return
     admin = client.admin.AdminClient(client_settings(bootstrap))
-    wanted = client.admin.NewTopic(topic, num_partitions=partitions, replication_factor=-1)
+    new_topic = client.admin.NewTopic(topic, num_partitions=partitions, replication_factor=-1)
     try:
-        admin.create_topics([wanted])[topic].result(timeout=DELIVERY_SECONDS)
+        admin.create_topics([new_topic])[topic].result(timeout=DELIVERY_SECONDS)
     except client.KafkaException as error:
         if error.args[0].code() != client.KafkaError.TOPIC_ALREADY_EXISTS:
             raise StoreUnavailable(f"cannot make topic {topic!r}: {error.args[0].str()}") from error

@@ -102,16 +102,16 @@ def _value(
     known_at = NULL if row["known_at"] == implied else row["known_at"]
     value = {
         schema.SYMBOL: symbols[row["code"]] if row["code"] >= 0 else None,
-        schema.TS: _given(row["ts"]),
+        schema.TS: _nullable(row["ts"]),
         **{name: _written(COLUMNS[name], cell) for name, cell in cells.items()},
-        schema.SEQ: _given(row["seq"]),
-        schema.KNOWN_AT: _given(known_at),
+        schema.SEQ: _nullable(row["seq"]),
+        schema.KNOWN_AT: _nullable(known_at),
         schema.KIND: None if bar else schema.NAMES[row["kind"]],
     }
     return {name: cell for name, cell in value.items() if cell is not None}
 
 
-def _given(number: int) -> int | None:
+def _nullable(number: int) -> int | None:
     return None if number == NULL else number
 
 
@@ -157,9 +157,9 @@ def _row(message: Received) -> dict[str, Any]:
     for name, read in _READ.items():
         if (cell := value.get(name)) is None:
             continue
-        found = read(cell)
-        if found is not None:
-            row[name] = found
+        content = read(cell)
+        if content is not None:
+            row[name] = content
         elif read is _time:
             row[schema.FAULT] = str(Reason.BAD_TIME)
     return row

@@ -91,8 +91,8 @@ def to_bytes(rows: Rows) -> bytes:
             text = COLUMNS[name].form is Form.TEXT
             columns[name] = pa.array(values, pa.string() if text else None)
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
-    told = {"rows": len(rows), "kinds": words, "constant": constant}
-    batch = batch.replace_schema_metadata({_HEAD: json.dumps(told)})
+    head = {"rows": len(rows), "kinds": words, "constant": constant}
+    batch = batch.replace_schema_metadata({_HEAD: json.dumps(head)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema, options=_WRITE) as stream:
         stream.write_batch(batch)
@@ -107,16 +107,16 @@ def _is_constant(values: NDArray[Any]) -> bool:
 def from_bytes(pack: bytes) -> Rows:
     """Return the rows that `to_bytes` wrote; one of a kind that is not known here is faulty."""
     reader = pa.ipc.open_stream(pack, options=_READ)
-    told = json.loads(reader.schema.metadata[_HEAD])
+    head = json.loads(reader.schema.metadata[_HEAD])
     batch = reader.read_next_batch()
     columns = {name: array(batch.column(at)) for at, name in enumerate(batch.schema.names)}
-    for name, value in told["constant"].items():
-        columns[name] = np.full(told["rows"], value, HEADER[name])
+    for name, value in head["constant"].items():
+        columns[name] = np.full(head["rows"], value, HEADER[name])
     header = {name: columns.pop(name) for name in HEADER}
     header["known_at"] = header["known_at"] + header["ts"]
     payload = {name: values for name, values in columns.items() if name in COLUMNS}
     rows = Rows(**header, payload=payload)
-    return rows if told["kinds"] == list(schema.NAMES) else _renamed(rows, told["kinds"])
+    return rows if head["kinds"] == list(schema.NAMES) else _renamed(rows, head["kinds"])
 
 
 def _renamed(rows: Rows, words: list[str]) -> Rows:

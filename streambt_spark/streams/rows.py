@@ -57,7 +57,7 @@ def rows_of(batch: pa.RecordBatch, symbols: Sequence[str], interval: str) -> Row
 def _read(cells: Cells, count: int, symbols: Sequence[str], step: int) -> Rows:
     """Return rows with the faults that only their table shows."""
     kind, payload = _kinds(cells.get(schema.KIND), count)
-    fault = _given_faults(cells.get(schema.FAULT), count)
+    fault = _fault_codes(cells.get(schema.FAULT), count)
     _set(fault, Reason.MISSING_FIELD, _missing(cells, kind))
     for name, column in COLUMNS.items():
         cell = cells.get(name)
@@ -125,7 +125,7 @@ def _missing(cells: Cells, kind: NDArray[np.int8]) -> NDArray[np.bool_]:
     return missing
 
 
-def _given_faults(column: pa.Array | None, count: int) -> NDArray[np.int8]:
+def _fault_codes(column: pa.Array | None, count: int) -> NDArray[np.int8]:
     if column is None or column.null_count == len(column):
         return np.zeros(count, np.int8)
     malformed = CODES[Reason.MALFORMED] - 1
@@ -134,12 +134,12 @@ def _given_faults(column: pa.Array | None, count: int) -> NDArray[np.int8]:
 
 
 def _known_at(
-    given: NDArray[np.int64], kind: NDArray[np.int8], ts: NDArray[np.int64], step: int
+    times: NDArray[np.int64], kind: NDArray[np.int8], ts: NDArray[np.int64], step: int
 ) -> NDArray[np.int64]:
     """Return when rows may be used: a bar never before its end."""
-    ends = np.maximum(given, ts + step)
+    ends = np.maximum(times, ts + step)
     timed = (kind == RowKind.BAR) & (ts != NULL)
-    return ends if timed.all() else np.where(timed, ends, given)
+    return ends if timed.all() else np.where(timed, ends, times)
 
 
 def _believed(rows: Rows, sent: NDArray[np.int64], step: int) -> Rows:

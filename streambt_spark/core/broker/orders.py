@@ -109,10 +109,10 @@ def end(order: Record) -> None:
 @njit(cache=True)
 def drop_ended(orders: Records, count: int) -> int:
     """Drop the orders that have ended, keeping the order of the others; return their number."""
-    kept = 0
+    length = 0
     for i in range(count):
         if is_working(orders[i]):
-            if kept != i:
-                orders[kept] = orders[i]
-            kept += 1
-    return kept
+            if length != i:
+                orders[length] = orders[i]
+            length += 1
+    return length

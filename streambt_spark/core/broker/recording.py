@@ -47,7 +47,7 @@ class Policy(IntEnum):
     METRICS = 2
 
 
-_KEPT = {
+_KINDS = {
     Policy.EQUITY: (
         Kind.CASH, Kind.FILL, Kind.REJECT, Kind.DISABLED, Kind.SPLIT, Kind.DIVIDEND, Kind.MARGIN,
     ),
@@ -101,20 +101,20 @@ class Recorder:
         """Return the recorder after some events of slices at `ts`, and those of them to record."""
         fills = int((events["kind"] == _FILL).sum())
         lots = with_room(self.lots, fills)
-        kept = np.empty(len(events) + 1, EVENT)
-        mask = sum(1 << kind for kind in _KEPT[self.policy])
+        records = np.empty(len(events) + 1, EVENT)
+        mask = sum(1 << kind for kind in _KINDS[self.policy])
         count = _record(
             events, ts, sessions, self.policy, mask, self.counter, self.last, self.summary, lots,
-            kept,
+            records,
         )  # fmt: skip
-        return Recorder(self.policy, self.counter, self.last, self.summary, lots), kept[:count]
+        return Recorder(self.policy, self.counter, self.last, self.summary, lots), records[:count]
 
     def close(self) -> list[Events]:
         """Return what is only known once no slice comes any more."""
-        counter, told = self.counter[0], []
+        counter, events = self.counter[0], []
         if counter["pending"]:
             self.last["seq"] = counter["seq"]
-            told.append(Events(self.last.copy()))
+            events.append(Events(self.last.copy()))
             counter["seq"] += 1
             counter["pending"] = 0
         finish(self.summary[0])
@@ -123,7 +123,7 @@ class Recorder:
             event[name] = self.last[name]
         event["seq"], event["kind"], event["text"] = counter["seq"], _SUMMARY, 0
         counter["seq"] += 1
-        return [*told, Events(event, (to_text(self.summary[0]),))]
+        return [*events, Events(event, (to_text(self.summary[0]),))]
 
     def encoded(self) -> dict[str, Any]:
         """Return the recorder as plain arrays by name."""
@@ -163,9 +163,9 @@ def _record(
     lasts: Records,
     summaries: Records,
     lots: Lots,
-    kept: Records,
+    records: Records,
 ) -> int:
-    """Write the events to record to `kept`, and return how many they are.
+    """Write the events to record to `records`, and return how many they are.
 
     An event of a new session comes after the equity with which the last one ended.
     """
@@ -176,7 +176,7 @@ def _record(
         while ts[at] < event.ts:
             at += 1
         if counter.pending and sessions[at] != counter.session:
-            n = _keep(lasts[0], counter, kept, n)
+            n = _keep(lasts[0], counter, records, n)
             counter.pending = 0
         if event.kind == _FILL:
             observe_fill(
@@ -189,13 +189,13 @@ def _record(
             counter.session = sessions[at]
             counter.pending = policy == _ENDS_OF_SESSIONS
         elif (mask >> event.kind) & 1:
-            n = _keep(event, counter, kept, n)
+            n = _keep(event, counter, records, n)
     return n
 
 
 @njit(cache=True, inline="always")
-def _keep(event: Record, counter: Record, kept: Records, n: int) -> int:
-    kept[n] = event
-    kept[n].seq = counter.seq
+def _keep(event: Record, counter: Record, records: Records, n: int) -> int:
+    records[n] = event
+    records[n].seq = counter.seq
     counter.seq += 1
     return n + 1

@@ -96,8 +96,8 @@ def _meaning(value: object) -> str:
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key!r}: {_meaning(value[key])}' for key in sorted(value))}}}"
     if dataclasses.is_dataclass(value):
-        told = (f"{f.name}={_meaning(getattr(value, f.name))}" for f in dataclasses.fields(value))
-        return f"({', '.join(told)})"
+        parts = (f"{f.name}={_meaning(getattr(value, f.name))}" for f in dataclasses.fields(value))
+        return f"({', '.join(parts)})"
     # A NumPy number is the number that it holds. NumPy is not imported for it: the options of the
     # command line are made of this module.
     plain = getattr(value, "item", None)

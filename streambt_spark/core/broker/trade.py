@@ -152,9 +152,9 @@ class _Desk:
     def _take(self, used: int, panel: Panel) -> None:
         """Keep what was written to the tape; one that is half full becomes the events itself."""
         if self.recorder is not None:
-            self.recorder, kept = self.recorder.take(self.tape[:used], panel.ts, self.sessions)
-            if len(kept):
-                self.parts.append(kept)
+            self.recorder, records = self.recorder.take(self.tape[:used], panel.ts, self.sessions)
+            if len(records):
+                self.parts.append(records)
         elif 2 * used > len(self.tape):
             self.parts.append(self.tape[:used])
             self.tape = np.empty(0, EVENT)

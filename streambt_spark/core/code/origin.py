@@ -84,9 +84,9 @@ def _origin(name: str, file: str) -> Origin:
 
 def _is_at(path: Path, folder: Path, name: str) -> bool:
     """Tell whether a file is where the module's name says: a strategy file may lie elsewhere."""
-    found = path.relative_to(folder).with_suffix("").as_posix().partition(".")[0]
-    wanted = name.replace(".", "/")
-    return found in (wanted, f"{wanted}/__init__")
+    stem = path.relative_to(folder).with_suffix("").as_posix().partition(".")[0]
+    expected = name.replace(".", "/")
+    return stem in (expected, f"{expected}/__init__")
 
 
 def _installed_origin(root: str) -> Origin:
@@ -125,23 +125,23 @@ def _plain(name: str) -> str:
 @cache
 def _dependencies() -> frozenset[str]:
     """Return this distribution and all that it needs, directly or not, without extras."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = [_OWN]
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in names:
             continue
-        found.add(name)
+        names.add(name)
         try:
-            wanted = _metadata().requires(name) or []
+            requirements = _metadata().requires(name) or []
         except _metadata().PackageNotFoundError:
             continue
         waiting += [
             _plain(re.split(r"[^A-Za-z0-9._-]", text.strip(), maxsplit=1)[0])
-            for text in wanted
+            for text in requirements
             if "extra ==" not in text
         ]
-    return frozenset(found)
+    return frozenset(names)
 
 
 @cache

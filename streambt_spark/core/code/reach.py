@@ -90,15 +90,15 @@ def library_name(value: object) -> str | None:
     qualname = getattr(value, "__qualname__", "")
     if not qualname or _member(module, qualname) is not value:
         return None
-    told = f"{module.__name__}.{qualname}"
-    return told if origin is Origin.LIBRARY else f"{told} of {installed_text(module)}"
+    full_name = f"{module.__name__}.{qualname}"
+    return full_name if origin is Origin.LIBRARY else f"{full_name} of {installed_text(module)}"
 
 
 def _member(module: ModuleType, qualname: str) -> object:
-    found: object = module
+    member: object = module
     for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found
+        member = getattr(member, part, None)
+    return member
 
 
 class Reach:
@@ -109,17 +109,17 @@ class Reach:
     """
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.lines: list[tuple[str, str]] = []
         self.lenient = False
         self._paths: Counter[str] = Counter()
-        self._seen: dict[int, str] = {}
-        self._kept: list[object] = []  # so that no id is used twice
+        self._first_paths: dict[int, str] = {}
+        self._values: list[object] = []  # so that no id is used twice
 
     def tell(self, path: str, text: str) -> None:
         """Add one line; a path that was told already gets a number."""
         self._paths[path] += 1
         again = f" ({self._paths[path]})" if self._paths[path] > 1 else ""
-        self.told.append((path + again, text.replace("\n", "\\n")))
+        self.lines.append((path + again, text.replace("\n", "\\n")))
 
     def value(self, path: str, value: object) -> None:
         """Tell of any value."""
@@ -127,11 +127,11 @@ class Reach:
         if plain is not None:
             self.tell(path, plain)
             return
-        if id(value) in self._seen:
-            self.tell(path, f"again {self._seen[id(value)]}")
+        if id(value) in self._first_paths:
+            self.tell(path, f"again {self._first_paths[id(value)]}")
             return
-        self._seen[id(value)] = path
-        self._kept.append(value)
+        self._first_paths[id(value)] = path
+        self._values.append(value)
         library = library_name(value)
         if library is not None:
             self.tell(path, f"name {library}")
@@ -159,7 +159,7 @@ class Reach:
     def _refuse(self, path: str, value: object) -> None:
         if self.lenient:
             self.tell(path, f"a {type(value).__qualname__}{_lenient_text(value)}")
-            self._seen.pop(id(value), None)  # where it is used by name, it is still refused
+            self._first_paths.pop(id(value), None)  # where it is used by name, it is still refused
             return
         owner, _, name = path.rpartition(": ")
         for kind, advice in _CHANGING.items():
@@ -306,16 +306,16 @@ class Reach:
         package = func.__globals__.get("__package__") or ""
         try:
             full = importlib.util.resolve_name("." * level + module, package) if level else module
-            found = importlib.import_module(full)
+            target = importlib.import_module(full)
         except Exception:  # whatever the user's module raises: the function may be ready for it
             self.tell(f"{path} {module}", "missing")
             return
-        if origin_of(found) is not Origin.USER or not names:
-            self.value(f"{path} {module}", found)
+        if origin_of(target) is not Origin.USER or not names:
+            self.value(f"{path} {module}", target)
             return
         for name in names:
             try:
-                value = getattr(found, name)
+                value = getattr(target, name)
             except AttributeError:
                 value = sys.modules.get(f"{full}.{name}")
             self.value(f"{path} {module}.{name}", value)

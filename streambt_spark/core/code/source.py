@@ -24,8 +24,8 @@ _FUTURE = sum(
     for name in __import__("__future__").all_feature_names
 )
 
-_TOLD: dict[CodeType, str] = {}
-"""What was told of code: a file may be edited while what was loaded from it goes on."""
+_TEXTS: dict[CodeType, str] = {}
+"""The text of each code: a file may be edited while what was loaded from it goes on."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -33,11 +33,11 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 def code_text(func: FunctionType) -> str:
     """Return the normal form of a function's own code."""
     code = func.__code__
-    if code not in _TOLD:
+    if code not in _TEXTS:
         node = _node_of(code, func.__globals__)
         bytecode = f"bytecode {_version()} {_digest(_code_bytes(code))}"
-        _TOLD[code] = bytecode if node is None else _text(node)
-    return _TOLD[code]
+        _TEXTS[code] = bytecode if node is None else _text(node)
+    return _TEXTS[code]
 
 
 def module_text(source: str) -> str:
@@ -61,10 +61,10 @@ def _node_of(code: CodeType, space: dict[str, object]) -> Function | None:
         return None
     compiled = _compiled(source, code.co_flags & _FUTURE)
     same = [
-        (found, node) for found, node in compiled.get(code.co_qualname, ()) if _same(found, code)
+        (other, node) for other, node in compiled.get(code.co_qualname, ()) if _same(other, code)
     ]
-    for found, node in same:
-        if found == code:  # in the same place of the file
+    for other, node in same:
+        if other == code:  # in the same place of the file
             return node
     texts = {_text(node): node for _, node in same}
     return next(iter(texts.values())) if len(texts) == 1 else None
@@ -82,13 +82,13 @@ def _compiled(source: str, flags: int) -> dict[str, list[tuple[CodeType, Functio
     for node in ast.walk(tree):
         if isinstance(node, Function):
             nodes.setdefault(_first_line(node), []).append(node)
-    found: dict[str, list[tuple[CodeType, Function]]] = {}
+    functions: dict[str, list[tuple[CodeType, Function]]] = {}
     for code in _codes(whole):
         fitting = [n for n in nodes.get(code.co_firstlineno, ()) if _fits(n, code)]
         if fitting:
             innermost = min(fitting, key=_extent)
-            found.setdefault(code.co_qualname, []).append((code, innermost))
-    return found
+            functions.setdefault(code.co_qualname, []).append((code, innermost))
+    return functions
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -159,9 +159,9 @@ def _text(node: object) -> str:
             for name, value in ast.iter_fields(node)
             if name not in _LEFT_OUT
         )
-        told = (f"{name}={_text(value)}" for name, value in fields if value not in (None, []))
+        texts = (f"{name}={_text(value)}" for name, value in fields if value not in (None, []))
         constant = f" {type(node.value).__name__}" if isinstance(node, ast.Constant) else ""
-        return f"{type(node).__name__}({', '.join(told)}{constant})"
+        return f"{type(node).__name__}({', '.join(texts)}{constant})"
     if isinstance(node, list):
         return "[" + ", ".join(map(_text, node)) + "]"
     return repr(node)

@@ -70,12 +70,12 @@ def _cuts(series: Series, whole: Outputs) -> list[int]:
         changes |= differ.any(axis=1)
     steps = np.diff(series.ts)
     for marked in (changes, steps > 1.5 * steps.min()):
-        found = np.flatnonzero(marked)
-        if len(found) > _MOST_MARKED:
-            found = found[np.linspace(0, len(found) - 1, _MOST_MARKED).astype(int)]
+        indices = np.flatnonzero(marked)
+        if len(indices) > _MOST_MARKED:
+            indices = indices[np.linspace(0, len(indices) - 1, _MOST_MARKED).astype(int)]
         # A change at row i + 1 may be known too early at row i, or too late at i + 1.
-        cuts.update((found + 1).tolist())
-        cuts.update((found + 2).tolist())
+        cuts.update((indices + 1).tolist())
+        cuts.update((indices + 2).tolist())
     return sorted(cut for cut in cuts if 0 < cut < rows)
 
 
@@ -84,9 +84,9 @@ def _check_splits(function: Function, series: Series, whole: Outputs) -> None:
         carry, one = function.accumulate(None, [c[:cut] for c in series.columns])
         _, two = function.accumulate(carry, [c[cut:] for c in series.columns])
         parts = tuple(np.concatenate(pair) for pair in zip(one, two, strict=True))
-        found = _difference(whole, parts, len(series))
-        if found is not None:
-            i, row, old, new = found
+        difference = _difference(whole, parts, len(series))
+        if difference is not None:
+            i, row, old, new = difference
             raise StrategyError(
                 f"{function.name}: {function.outputs[i]!r} at row {row} is {old!r} over all rows "
                 f"and {new!r} where they are split after {cut} rows: the carry must hold all that "
@@ -107,10 +107,10 @@ def _evaluate_short(function: Function, columns: Columns) -> Outputs:
 def _compare(
     function: Function, whole: Outputs, part: Outputs, cut: int, series: Series, deed: str
 ) -> None:
-    found = _difference(whole, part, cut)
-    if found is None:
+    difference = _difference(whole, part, cut)
+    if difference is None:
         return
-    i, row, old, new = found
+    i, row, old, new = difference
     name = function.outputs[i]
     if not deed:
         raise unsteady(function.name, name)
@@ -175,10 +175,10 @@ def _same_rows(
     order: slice | NDArray[np.intp],
     series: Series,
 ) -> bool:
-    found = kernel.values(_rows(series, order))
+    outputs = kernel.values(_rows(series, order))
     return all(
         first_difference(_floats(one[order]), _floats(two), 0, len(two)) < 0
-        for one, two in zip(whole, found, strict=True)
+        for one, two in zip(whole, outputs, strict=True)
     )
 
 

@@ -37,5 +37,5 @@ def compute(
     if step.new.shape[1]:
         for stage in program.stages:
             stage.run(step)
-    values = {ref: step.by_symbol(program.slots[ref]) for ref in program.wanted}
+    values = {ref: step.by_symbol(program.slots[ref]) for ref in program.results}
     return step.after(), values

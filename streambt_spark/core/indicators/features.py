@@ -87,9 +87,9 @@ def decode_features(body: Mapping[str, Any], program: Program) -> Features:
         _same_form(name, getattr(features, name), getattr(new, name))
     if not isinstance(features.slices, int):
         raise TypeError(f"slices is a {type(features.slices).__name__}")
-    kept = int(sizes_of_past(features.count, len(program.slots), program.readers).sum())
-    if features.past.shape != (kept,) or features.past.dtype != np.float64:
-        raise ValueError(f"past has the shape {features.past.shape}, expected ({kept},)")
+    size = int(sizes_of_past(features.count, len(program.slots), program.readers).sum())
+    if features.past.shape != (size,) or features.past.dtype != np.float64:
+        raise ValueError(f"past has the shape {features.past.shape}, expected ({size},)")
     for name in _LISTS:
         arrays, expected = getattr(features, name), getattr(new, name)
         if len(arrays) != len(expected):
@@ -105,8 +105,8 @@ def decode_features(body: Mapping[str, Any], program: Program) -> Features:
     return features
 
 
-def _same_form(name: str, found: NDArray[Any], expected: NDArray[Any]) -> None:
-    if found.shape != expected.shape or found.dtype != expected.dtype:
+def _same_form(name: str, array: NDArray[Any], expected: NDArray[Any]) -> None:
+    if array.shape != expected.shape or array.dtype != expected.dtype:
         raise ValueError(
-            f"{name} is {found.dtype}{found.shape}, expected {expected.dtype}{expected.shape}"
+            f"{name} is {array.dtype}{array.shape}, expected {expected.dtype}{expected.shape}"
         )

@@ -101,8 +101,8 @@ def first_row(columns: Columns, *, every: bool) -> int:
     """Return the first row in which every (or any) column has a number, else the number of rows."""
     empty = [np.isnan(c) if c.ndim == 1 else np.isnan(c).all(axis=1) for c in columns]
     missing = np.logical_or.reduce(empty) if every else np.logical_and.reduce(empty)
-    found = np.flatnonzero(~missing)
-    return int(found[0]) if len(found) else len(missing)
+    rows = np.flatnonzero(~missing)
+    return int(rows[0]) if len(rows) else len(missing)
 
 
 def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:

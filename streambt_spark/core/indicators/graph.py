@@ -101,16 +101,16 @@ class Graph:
         BadParameter for a wrong number of inputs or a name that is taken, UnknownColumn for a
         handle of several columns of which none is chosen.
         """
-        given = tuple(inputs)
-        if given in ((), (DATA,)):
-            given = tuple(DATA[column] for column in function.inputs if column in COLUMNS)
-        if function.inputs and len(given) != len(function.inputs):
+        columns = tuple(inputs)
+        if columns in ((), (DATA,)):
+            columns = tuple(DATA[column] for column in function.inputs if column in COLUMNS)
+        if function.inputs and len(columns) != len(function.inputs):
             raise BadParameter(
                 f"{function.name} takes {len(function.inputs)} columns "
-                f"({', '.join(function.inputs)}), found {len(given)}",
+                f"({', '.join(function.inputs)}), found {len(columns)}",
                 function=function.name,
             )
-        for item in given:
+        for item in columns:
             if isinstance(item, Handle):
                 self.check(item)
                 item.column()
@@ -126,7 +126,7 @@ class Graph:
             if name in self.names or name in COLUMNS:
                 raise BadParameter(f"the name {name!r} is taken")
             self.names[name] = len(self.declarations)
-        self.declarations.append(Declaration(function, given, name))
+        self.declarations.append(Declaration(function, columns, name))
         label = name or function.name
         return Handle(len(self.declarations) - 1, function.outputs, None, label, self)
 

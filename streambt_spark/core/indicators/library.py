@@ -72,12 +72,12 @@ def _try(function: Function, columns: int | None) -> Family:
 def check_same(functions: Iterable[Function]) -> None:
     """Raise BadParameter where a function is no longer what it was when it was declared."""
     talib.check_settings()
-    seen: dict[tuple[int, str], Callable[..., Any]] = {}
+    calls: dict[tuple[int, str], Callable[..., Any]] = {}
     for function in functions:
         kernel = function.kernel
         if isinstance(kernel, PythonKernel | CarryingKernel):
-            seen[id(kernel.call), kernel.what] = kernel.call
-    for (_, what), call in seen.items():
+            calls[id(kernel.call), kernel.what] = kernel.call
+    for (_, what), call in calls.items():
         check_unchanged(call, what)
 
 

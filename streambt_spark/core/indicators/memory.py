@@ -109,8 +109,8 @@ def check_memory_on(
     warnings = []
     with np.errstate(all="ignore"):
         for node in nodes:
-            told = _judge(node, panel, values, program.wanted)
-            warnings += [told] if told else []
+            warning = _judge(node, panel, values, program.results)
+            warnings += [warning] if warning else []
     return warnings
 
 
@@ -130,30 +130,30 @@ def _judge(
     worst = max((x for x in losses if x), key=lambda x: (x.turned > 0, x.largest), default=None)
     if worst is None or (worst.largest <= _TOLERANCE and not worst.turned):
         return ""
-    turned, seen = (sum(getattr(x, n) for x in losses if x) for n in ("turned", "rows"))
+    turned, rows = (sum(getattr(x, n) for x in losses if x) for n in ("turned", "rows"))
     name = function.outputs[worst.output]
     is_pulse = Ref(node.identity, name) in pulses
     advice = _advice(function, series, actual=True)
-    told = (
+    message = (
         f"{function.name}: with the {function.warmup} bars of its warm-up {name!r} is not what it "
-        f"is over whole history: on these bars it has another sign at {turned} of {seen} rows and "
+        f"is over whole history: on these bars it has another sign at {turned} of {rows} rows and "
         f"is off by {worst.largest:.1g} of its largest value; {advice}"
     )
     grave = turned > 0 if is_pulse else turned > 0 or worst.largest > _GROSS
     if grave and not kernel.declared:
-        raise BadParameter(told)
-    return told
+        raise BadParameter(message)
+    return message
 
 
 def _columns(node: Node, panel: Panel, values: dict[Ref, NDArray[np.float64]]) -> Iterator[Columns]:
     """Yield the columns that a node reads: by slice, or of one symbol after the other."""
-    given = [values[ref] for ref in node.inputs]
+    inputs = [values[ref] for ref in node.inputs]
     if node.function.family is Family.CROSS_SECTIONAL:
-        yield [np.ascontiguousarray(column.T) for column in given]
+        yield [np.ascontiguousarray(column.T) for column in inputs]
         return
     for s, present in enumerate(panel.present.T):
         if present.any():
-            yield [np.ascontiguousarray(column[s][present]) for column in given]
+            yield [np.ascontiguousarray(column[s][present]) for column in inputs]
 
 
 def _loss(function: Function, columns: Columns, warmup: int) -> Loss | None:
@@ -174,13 +174,13 @@ def _loss(function: Function, columns: Columns, warmup: int) -> Loss | None:
     return worst
 
 
-def _compare(output: int, whole: NDArray[np.float64], found: NDArray[np.float64]) -> Loss:
-    lost = np.isnan(whole) != np.isnan(found)
+def _compare(output: int, whole: NDArray[np.float64], anchored: NDArray[np.float64]) -> Loss:
+    lost = np.isnan(whole) != np.isnan(anchored)
     sizes = np.abs(whole[np.isfinite(whole)])
     scale = float(sizes.max()) if sizes.size else 0.0
-    off = np.abs(whole - found)
-    differ = (off > _TOLERANCE * (scale + np.abs(whole))) & ~(whole == found)
-    turned = lost | (differ & (np.sign(whole) != np.sign(found)))
+    off = np.abs(whole - anchored)
+    differ = (off > _TOLERANCE * (scale + np.abs(whole))) & ~(whole == anchored)
+    turned = lost | (differ & (np.sign(whole) != np.sign(anchored)))
     largest = float(off[differ & np.isfinite(off)].max(initial=0.0)) / scale if scale else 0.0
     return Loss(output, whole.size, int(turned.sum()), max(largest, 1.0 * bool(lost.any())))
 
@@ -211,9 +211,9 @@ def _sample(bars: Bars, rows: int, *, whole: bool) -> Bars:
     if not whole and len(used):
         count = max(1, min(len(used), int(rows // max(sizes[used].mean(), 1))))
         used = used[np.linspace(0, len(used) - 1, count).astype(int)]
-    kept = np.zeros(len(bars.symbols), bool)
-    kept[used] = True
-    bars = bars.take(kept[bars.code]).sorted()
+    mask = np.zeros(len(bars.symbols), bool)
+    mask[used] = True
+    bars = bars.take(mask[bars.code]).sorted()
     if len(bars) > rows:
         bars = bars.take(bars.ts <= bars.ts[rows - 1])
     return bars

@@ -129,18 +129,18 @@ def _set_parameter(library: Any, holder: ctypes.c_void_p, at: int, value: float)
 
 
 def _inputs(library: Any, handle: ctypes.c_void_p, columns: int) -> tuple[tuple[int, int], ...]:
-    found: list[tuple[int, int]] = []
+    inputs: list[tuple[int, int]] = []
     number = 0
-    while len(found) < columns:
+    while len(inputs) < columns:
         info = _parameter(library.TA_GetInputParameterInfo, handle, number)
         if info.type == _REAL:
-            found.append((number, -1))
+            inputs.append((number, -1))
         elif info.type == _PRICE and info.flags:
-            found.extend((number, i) for i in range(len(PRICES)) if info.flags >> i & 1)
+            inputs.extend((number, i) for i in range(len(PRICES)) if info.flags >> i & 1)
         else:
             return ()
         number += 1
-    return tuple(found)
+    return tuple(inputs)
 
 
 def _parameter(get: Any, handle: ctypes.c_void_p, at: int) -> _Parameter:

@@ -57,7 +57,7 @@ class Program:
     """
 
     nodes: tuple[Node, ...]
-    wanted: tuple[Ref, ...]
+    results: tuple[Ref, ...]
     slots: Mapping[Ref, int]
     columns: tuple[tuple[int, str], ...]
     stages: tuple[Stage, ...]
@@ -72,18 +72,18 @@ class Program:
     witnesses: tuple[int, ...]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return compile_program, (self.nodes, self.wanted)
+        return compile_program, (self.nodes, self.results)
 
 
 def compile_program(
-    nodes: Sequence[Node], wanted: Iterable[Ref] | None = None, *, prove: bool = True
+    nodes: Sequence[Node], results: Iterable[Ref] | None = None, *, prove: bool = True
 ) -> Program:
-    """Compile nodes, each after those it reads; `wanted` are the values to return, else all.
+    """Compile nodes, each after those it reads; `results` are the values to return, else all.
 
     Without `prove` the run-time proof checks but what is evaluated again anyway.
     """
     outputs = [Ref(n.identity, name) for n in nodes for name in n.function.outputs]
-    asked = tuple(dict.fromkeys(outputs if wanted is None else wanted))
+    asked = tuple(dict.fromkeys(outputs if results is None else results))
     bars = dict.fromkeys(r for n in nodes for r in n.inputs if r.node == BARS)
     bars |= dict.fromkeys(ref for ref in asked if ref.node == BARS)
     slots = {ref: slot for slot, ref in enumerate((*bars, *outputs))}

@@ -147,12 +147,12 @@ def choose_cuts(
                 if u < anywhere or (marked[n - w.first] and u * part < most):
                     cuts.append((k, n))
             continue
-        wanted = _LATER * share * span / rows
-        for i in range(int(np.ceil(wanted))):
+        expected = _LATER * share * span / rows
+        for i in range(int(np.ceil(expected))):
             base = w.first // span * span
             n = base + int(_uniform(seed + 2 * i, w.symbol, base) * span)
             u = _uniform(seed + 2 * i + 1, w.symbol, base)
-            if u * np.ceil(wanted) >= wanted or not w.first <= n < w.stop - 1:
+            if u * np.ceil(expected) >= expected or not w.first <= n < w.stop - 1:
                 continue
             if int(u * 1e12) % 2 == 0:  # every other one goes on to the next change
                 m = n

@@ -132,8 +132,8 @@ class PythonKernel:
         begin = self._begin(columns)
         outputs = tuple(np.full(shape, np.nan) for _ in self.outputs)
         if begin + self.lookback < shape[0]:
-            shown = [_locked(column[begin:]) for column in columns]
-            for output, value in zip(outputs, self.values(shown), strict=True):
+            inputs = [_locked(column[begin:]) for column in columns]
+            for output, value in zip(outputs, self.values(inputs), strict=True):
                 output[begin + self.lookback :] = value[self.lookback :]
         return outputs
 
@@ -174,9 +174,9 @@ class CarryingKernel:
         begin = first_row(columns, every=False) if carry is None else 0
         outputs = tuple(np.full(shape, np.nan) for _ in self.outputs)
         if begin < len(columns[0]):
-            shown = [_locked(column[begin:]) for column in columns]
-            given = None if carry is None else carry.copy()
-            carry, values = self._go_on(given, shown, len(shown[0]))
+            inputs = [_locked(column[begin:]) for column in columns]
+            copy = None if carry is None else carry.copy()
+            carry, values = self._go_on(copy, inputs, len(inputs[0]))
             for output, value in zip(outputs, values, strict=True):
                 output[begin:] = value
         return carry, outputs
@@ -191,8 +191,8 @@ class CarryingKernel:
                 f"(carry, {', '.join(self.outputs)})"
             )
         after, values = np.asarray(result[0]), result[1:]
-        kept = after.dtype.kind in "biuf" and after.ndim <= 1 and after.size <= _MOST_CARRIED
-        if not kept or (carry is not None and after.size != carry.size):
+        fits = after.dtype.kind in "biuf" and after.ndim <= 1 and after.size <= _MOST_CARRIED
+        if not fits or (carry is not None and after.size != carry.size):
             size = f"{_MOST_CARRIED} at most" if carry is None else str(carry.size)
             raise StrategyError(
                 f"{self.name}: the carry is {after.dtype} of shape {after.shape}, expected a "
@@ -252,8 +252,8 @@ def bind(func: Callable[..., Any], params: Mapping[str, object]) -> Function:
     inputs, bound = _bind_params(func, name, params, carries=options.accumulated)
     lookback = _bars(options.lookback, bound, f"{name}: lookback")
     default = max(_W_MIN, _W_PER_LOOKBACK * lookback)
-    given = default if options.warmup is None else options.warmup
-    warmup = max(lookback, _bars(given, bound, f"{name}: warmup"))
+    rule = default if options.warmup is None else options.warmup
+    warmup = max(lookback, _bars(rule, bound, f"{name}: warmup"))
     kwargs = {key: bound[key] for key in bound if key in params}
     family = Family.CROSS_SECTIONAL if options.cross_sectional else Family.ANCHORED
     declared = options.warmup is not None
@@ -336,9 +336,9 @@ def _signature(func: Callable[..., Any], name: str) -> tuple[inspect.Parameter, 
 def _bars(rule: Bars, params: Mapping[str, object], where: str) -> int:
     value: object = rule
     if callable(rule):
-        wanted = inspect.signature(rule).parameters
+        names = inspect.signature(rule).parameters
         try:
-            value = rule(**{key: params[key] for key in params if key in wanted})
+            value = rule(**{key: params[key] for key in params if key in names})
         except Exception as error:  # the rule is the user's code
             raise BadParameter(f"{where} raised {_one_line(error)}") from error
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:

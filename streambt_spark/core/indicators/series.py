@@ -85,9 +85,9 @@ def _series(inputs: tuple[str, ...], wide: bool, lookback: int) -> tuple[Series,
         ("years of days", _weekdays("2005-01-03", long), _years, 1e7),
         ("sixty years", _scattered("1980-01-01", 411), _wide, 1e5),
     )
-    made = [_make(inputs, wide, i, *kind) for i, kind in enumerate(kinds)]
-    holes = [_gappy(inputs, made[i]) for i in (0, 4)]
-    return (*made, *(series for series in holes if series.gaps))
+    whole = [_make(inputs, wide, i, *kind) for i, kind in enumerate(kinds)]
+    holes = [_gappy(inputs, whole[i]) for i in (0, 4)]
+    return (*whole, *(series for series in holes if series.gaps))
 
 
 @lru_cache(maxsize=8)
@@ -133,12 +133,12 @@ def _make(
         "volume": np.where(still, 0.0, np.round(volume * (1.6 + np.sin(row * 0.7) + noise))),
         "ts": np.broadcast_to(ts.astype(np.float64)[:, None], close.shape),
     }
-    seen: Counter[str] = Counter()
+    uses: Counter[str] = Counter()
     columns = []
     for i, field in enumerate(inputs):
-        again = 1 + 0.003 * seen[field] * np.sin(row / (3 + i))  # `*columns` are not all one
+        again = 1 + 0.003 * uses[field] * np.sin(row / (3 + i))  # `*columns` are not all one
         columns.append(fields[field] * again if field in fields else _other(number, i, row, close))
-        seen[field] += 1
+        uses[field] += 1
     shaped = [np.ascontiguousarray(c if wide else c[:, 0]) for c in columns]
     for column in shaped:
         column.flags.writeable = False

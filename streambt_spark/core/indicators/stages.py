@@ -94,18 +94,18 @@ class Pointwise:
         """Evaluate it over the new bars of all symbols, some ten thousand at a time."""
         columns = [step.row(slot) for slot in self.inputs]
         outputs = [step.new[slot] for slot in self.outputs]
-        shown = self._shown(step)
-        if shown is None:
+        mask = self._mask(step)
+        if mask is None:
             self._fill(columns, outputs)
         else:
-            found = [np.empty(int(shown.sum())) for _ in outputs]
-            self._fill([column[shown] for column in columns], found)
-            for output, values in zip(outputs, found, strict=True):
-                output[shown] = values
-                output[~shown] = np.nan
+            results = [np.empty(int(mask.sum())) for _ in outputs]
+            self._fill([column[mask] for column in columns], results)
+            for output, values in zip(outputs, results, strict=True):
+                output[mask] = values
+                output[~mask] = np.nan
         slices, symbols = step.panel.present.shape
         if self.share and proof.is_due(self._seed, step.before.slices, slices, symbols):
-            self._prove(step, columns, outputs, shown)
+            self._prove(step, columns, outputs, mask)
 
     @property
     def _seed(self) -> int:
@@ -116,22 +116,22 @@ class Pointwise:
         step: Step,
         columns: list[NDArray[np.float64]],
         outputs: list[NDArray[np.float64]],
-        shown: NDArray[np.bool_] | None,
+        mask: NDArray[np.bool_] | None,
     ) -> None:
         """Evaluate rows again in another company: every other one, backwards."""
         seed, slices, symbols = self._seed, step.before.slices, len(step.start) - 1
-        known = None if shown is None else np.flatnonzero(shown)
+        known = None if mask is None else np.flatnonzero(mask)
         total = len(columns[0]) if known is None else len(known)
         size = proof.rows_to_check(slices, symbols, total, self.share)
         first = int(proof.uniform(seed, 2, slices) * (total - size))
         rows = np.arange(first, first + size)
         s = seed % symbols
         own = np.arange(max(step.start[s], step.start[s + 1] - _WITNESSES), step.start[s + 1])
-        if known is not None and shown is not None:
-            rows, own = known[rows], own[shown[own]]
+        if known is not None and mask is not None:
+            rows, own = known[rows], own[mask[own]]
         table = (*columns, *outputs)
-        seen = np.array([column[own] for column in table])
-        witness = np.concatenate((step.witness[self.witness], seen), axis=1)
+        values = np.array([column[own] for column in table])
+        witness = np.concatenate((step.witness[self.witness], values), axis=1)
         self._compare(step, witness[:, ::-1], None)
         if len(rows) > 1:
             for part in (rows[::-2], rows[-2::-2]):
@@ -147,16 +147,14 @@ class Pointwise:
             return
         columns = np.ascontiguousarray(values[:taken])
         columns.flags.writeable = False
-        found = kernel.values(list(columns))
-        for name, again, published in zip(kernel.outputs, found, values[taken:], strict=True):
+        outputs = kernel.values(list(columns))
+        for name, again, published in zip(kernel.outputs, outputs, values[taken:], strict=True):
             other = np.ascontiguousarray(again, np.float64)
             row = proof.first_difference(np.ascontiguousarray(published), other, 0, len(other))
             if row >= 0:
                 once_more = np.ascontiguousarray(kernel.values(list(columns)), np.float64)
-                if (
-                    proof.find_difference(once_more, np.array(found, np.float64), 0, len(other))[1]
-                    >= 0
-                ):
+                first = np.array(outputs, np.float64)
+                if proof.find_difference(once_more, first, 0, len(other))[1] >= 0:
                     raise proof.unsteady(kernel.name, name)
                 at = None if rows is None else int(rows[row])
                 raise self._moved(step, name, at, float(published[row]), float(other[row]))
@@ -177,7 +175,7 @@ class Pointwise:
             "use no row after the one that a value is for; the run was stopped"
         )
 
-    def _shown(self, step: Step) -> NDArray[np.bool_] | None:
+    def _mask(self, step: Step) -> NDArray[np.bool_] | None:
         """Return which rows have a value, None for all."""
         begun = step.begun[self.begun]
         if begun.all():
@@ -185,20 +183,20 @@ class Pointwise:
         hidden = leading(step.new, np.array(self.inputs), step.start, begun)
         if not hidden.any():
             return None
-        shown = np.ones(step.new.shape[1], bool)
+        mask = np.ones(step.new.shape[1], bool)
         for first, size in zip(step.start, hidden, strict=False):
-            shown[first : first + size] = False
-        return shown
+            mask[first : first + size] = False
+        return mask
 
     def _fill(self, columns: list[NDArray[np.float64]], outputs: list[NDArray[np.float64]]) -> None:
         kernel = self.node.function.kernel
         assert isinstance(kernel, PythonKernel)
         for first in range(0, len(columns[0]), _ROWS_AT_ONCE):
             part = slice(first, first + _ROWS_AT_ONCE)
-            shown = [column[part] for column in columns]
-            for column in shown:
+            inputs = [column[part] for column in columns]
+            for column in inputs:
                 column.flags.writeable = False
-            for output, values in zip(outputs, kernel.values(shown), strict=True):
+            for output, values in zip(outputs, kernel.values(inputs), strict=True):
                 output[part] = values
 
 
@@ -255,12 +253,12 @@ class Windowed:
             lookback = kernel.lookback
             if begin + lookback >= rows:
                 return
-            shown = [column[at + begin : at + rows] for column in columns]
-            found = kernel.values(shown)
+            inputs = [column[at + begin : at + rows] for column in columns]
+            outputs = kernel.values(inputs)
         else:  # a kernel that tells by itself where its values begin
             begin = 0
-            found = kernel([column[at : at + rows] for column in columns])
-        for output, values in zip(results, found, strict=True):
+            outputs = kernel([column[at : at + rows] for column in columns])
+        for output, values in zip(results, outputs, strict=True):
             output[at + begin + lookback : at + rows] = values[lookback:]
 
     def _prove(
@@ -439,8 +437,8 @@ class Across:
             step.spread(slot, np.where(step.panel.present, result, np.nan))
 
     def _column(self, step: Step, slot: int, old: int) -> NDArray[np.float64]:
-        kept = step.before.panels[step.program.panel_slots.index(slot)]
-        return np.concatenate((kept[len(kept) - old :], step.by_slice(slot)))
+        panel = step.before.panels[step.program.panel_slots.index(slot)]
+        return np.concatenate((panel[len(panel) - old :], step.by_slice(slot)))
 
     def _publish(
         self, step: Step, window: Columns, outputs: Outputs, since: int, first: int, stop: int

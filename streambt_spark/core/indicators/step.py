@@ -68,8 +68,8 @@ class Step:
             whole: NDArray[np.float64] = self.new[slot].reshape(symbols, slices)
             return whole
         out = np.full(symbols * slices, np.nan)
-        shown = self.cell >= 0
-        out[self.cell[shown]] = self.new[slot][shown]
+        in_panel = self.cell >= 0
+        out[self.cell[in_panel]] = self.new[slot][in_panel]
         return out.reshape(symbols, slices)
 
     def spread(self, slot: int, values: NDArray[np.float64]) -> None:
@@ -78,9 +78,9 @@ class Step:
         if self.cell is None:
             self.new[slot].reshape(symbols, slices)[:] = values.T
         else:
-            shown = self.cell >= 0
-            self.new[slot][shown] = values.T.reshape(-1)[self.cell[shown]]
-            self.new[slot][~shown] = np.nan
+            in_panel = self.cell >= 0
+            self.new[slot][in_panel] = values.T.reshape(-1)[self.cell[in_panel]]
+            self.new[slot][~in_panel] = np.nan
 
     def times(self) -> NDArray[np.int64]:
         """Return the time of each new bar."""
@@ -92,10 +92,10 @@ class Step:
         if self.cell is None:
             return np.tile(self.panel.ts, len(self.start) - 1)
         out = np.empty(len(self.cell), np.int64)
-        shown = self.cell >= 0
-        out[shown] = self.panel.ts[self.cell[shown] % max(1, len(self.panel.ts))]
+        in_panel = self.cell >= 0
+        out[in_panel] = self.panel.ts[self.cell[in_panel] % max(1, len(self.panel.ts))]
         if self.late is not None:
-            out[~shown] = self.late.ts
+            out[~in_panel] = self.late.ts
         return out
 
     def when(self, symbol: int, bar: int) -> str:
@@ -119,8 +119,8 @@ class Step:
             self.new, self.start, before.past, self.past_at, self.past_size, places(size), size
         )
         panels = tuple(
-            _tail(kept, self, slot, slices - min(anchor(slices, *reader) for reader in readers))
-            for kept, slot, readers in zip(
+            _tail(panel, self, slot, slices - min(anchor(slices, *reader) for reader in readers))
+            for panel, slot, readers in zip(
                 before.panels, program.panel_slots, program.panel_readers, strict=True
             )
         )
@@ -155,12 +155,12 @@ def open_step(program: Program, features: Features, panel: Panel, late: Rows | N
     return step
 
 
-def _tail(kept: NDArray[np.float64], step: Step, slot: int, length: int) -> NDArray[np.float64]:
+def _tail(panel: NDArray[np.float64], step: Step, slot: int, length: int) -> NDArray[np.float64]:
     """Return the last `length` slices of those kept and the new ones."""
     new = step.by_slice(slot)
     if length <= len(new):
         return new[len(new) - length :].copy()
-    return np.concatenate((kept[len(kept) + len(new) - length :], new))
+    return np.concatenate((panel[len(panel) + len(new) - length :], new))
 
 
 def _when(ts: int, ago: int) -> str:

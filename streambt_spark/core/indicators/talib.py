@@ -185,8 +185,8 @@ def _check_range(name: str, defaults: Mapping[str, Any], params: Mapping[str, An
         if not _accepts(name, {**defaults, key: value}):
             bound = _nearest(name, defaults, key, value)
             raise BadParameter(f"{name}: {key}={value} is out of range; {bound}")
-    given = ", ".join(f"{key}={value}" for key, value in params.items())
-    raise BadParameter(f"{name}: TA-Lib refuses {given} together")
+    text = ", ".join(f"{key}={value}" for key, value in params.items())
+    raise BadParameter(f"{name}: TA-Lib refuses {text} together")
 
 
 def _nearest(name: str, defaults: Mapping[str, Any], key: str, value: float) -> str:

@@ -43,15 +43,15 @@ def audit(plan: Plan, events: Events, bars: Bars) -> list[str]:
     for ts, symbol, *bar in sorted(zip(*(column.tolist() for column in columns), strict=True)):
         prices.setdefault(ts, {})[code[symbol]] = tuple(bar)
     names = REGISTRY.names
-    found = []
+    violations = []
     for number, lane in enumerate(plan.lanes):
         books = _Books(lane, plan.symbols, prices, tuple(prices))
         mine = events.take(events.lane == number)
         words = plan.currencies.index(lane.broker.currency)
         for row in zip(*(getattr(mine, name).tolist() for name in names), strict=True):
             books.read(dict(zip(names, row, strict=True)), words)
-        found += books.violations
-    return found
+        violations += books.violations
+    return violations
 
 
 @dataclass(slots=True)
@@ -182,8 +182,8 @@ class _Books:
         value: Fraction = quantity * price * unit * 10**broker.minor_digits
         return round(value)
 
-    def expect(self, name: str, found: object, expected: object) -> None:
-        self.true(found == expected, f"{name} is {found}, expected {expected}")
+    def expect(self, name: str, value: object, expected: object) -> None:
+        self.true(value == expected, f"{name} is {value}, expected {expected}")
 
     def true(self, holds: bool, otherwise: str) -> None:
         if not holds:

@@ -71,8 +71,8 @@ class Field:
 
     def nulls(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where numbers are null."""
-        found: NDArray[np.bool_] = np.isnan(values) if self.is_float else values == self.null
-        return found
+        mask: NDArray[np.bool_] = np.isnan(values) if self.is_float else values == self.null
+        return mask
 
 
 @dataclass(frozen=True, slots=True)

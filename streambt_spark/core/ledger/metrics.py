@@ -78,14 +78,14 @@ class Metrics:
 
         `minor_units` is how many the currency's unit has.
         """
-        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        figures = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in MONEY:
-            shown[name] = _scaled(shown[name], minor_units)
+            figures[name] = _scaled(figures[name], minor_units)
         for name in TIMES:
-            shown[name] = _iso(shown[name])
+            figures[name] = _iso(figures[name])
         for name in DURATIONS:
-            shown[f"{name}_days"] = _scaled(shown.pop(name), _DAY_US)
-        return shown | {"conventions": dict(CONVENTIONS)}
+            figures[f"{name}_days"] = _scaled(figures.pop(name), _DAY_US)
+        return figures | {"conventions": dict(CONVENTIONS)}
 
 
 _DAY_US = 86_400_000_000

@@ -56,8 +56,8 @@ def find_fault(lane: NDArray[np.int32], seq: NDArray[np.int64]) -> Fault | None:
     if not len(bad):
         return None
     at = int(bad[0])
-    found = int(np.searchsorted(starts, at, side="right")) - 1
-    return Fault(found, at - int(starts[found]), int(times[at]))
+    code = int(np.searchsorted(starts, at, side="right")) - 1
+    return Fault(code, at - int(starts[code]), int(times[at]))
 
 
 @njit(cache=True, nogil=True)

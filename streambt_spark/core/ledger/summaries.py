@@ -104,17 +104,17 @@ def to_text(summary: np.void) -> str:
 def from_text(text: str) -> NDArray[np.void]:
     """Return the summary of a text, SUMMARY[1]. Raises DataError where it is not one."""
     try:
-        told = json.loads(text)
-        version = told.pop("version")
+        content = json.loads(text)
+        version = content.pop("version")
     except (ValueError, AttributeError, KeyError, TypeError):
         raise DataError(f"expected the text of a summary, found {text:.60}") from None
-    if version != VERSION or told.keys() != {*_PLAIN, *_SUMS}:
+    if version != VERSION or content.keys() != {*_PLAIN, *_SUMS}:
         raise DataError(
             f"expected a summary of version {VERSION}, found version {version}; run again"
         )
     summary = np.zeros(1, SUMMARY)
     for name in _PLAIN:
-        summary[name] = told[name]
+        summary[name] = content[name]
     for name in _SUMS:
-        summary[f"{name}_high"], summary[f"{name}_low"] = parted(told[name])
+        summary[f"{name}_high"], summary[f"{name}_low"] = parted(content[name])
     return summary

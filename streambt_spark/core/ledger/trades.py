@@ -84,16 +84,16 @@ def match_fills(fills: Fills) -> tuple[Trades, OpenLots]:
     matches = _match(
         lots, fills.ts, fills.symbol, fills.side, fills.quantity, fills.commission, fills.amount
     )
-    kept = lots.rows[np.argsort(lots.rows["fill"], kind="stable")]
-    kept = kept[kept["rest"] > 0]
+    rows = lots.rows[np.argsort(lots.rows["fill"], kind="stable")]
+    rows = rows[rows["rest"] > 0]
     still_open = OpenLots(
-        symbol=fills.symbol[kept["fill"]],
-        side=fills.side[kept["fill"]],
-        quantity=kept["rest"],
-        entry_ts=kept["ts"],
-        entry_price=fills.price[kept["fill"]],
-        amount=kept["amount"] - kept["amount_given"],
-        commission=kept["commission"] - kept["commission_given"],
+        symbol=fills.symbol[rows["fill"]],
+        side=fills.side[rows["fill"]],
+        quantity=rows["rest"],
+        entry_ts=rows["ts"],
+        entry_price=fills.price[rows["fill"]],
+        amount=rows["amount"] - rows["amount_given"],
+        commission=rows["commission"] - rows["commission_given"],
     )
     return _trades(fills, *matches), still_open
 
@@ -134,17 +134,17 @@ def _match(lots, ts, symbol, side, quantity, commission, amount):  # type: ignor
     count = len(ts)
     entry, leave = np.empty(count, np.int64), np.empty(count, np.int64)
     sizes, parts = np.empty(count), np.empty((2, 2, count), np.int64)
-    found = 0
+    at = 0
     for n in range(count):
         row = enter(lots, n, ts[n], side[n], quantity[n], commission[n], amount[n])
         lot = oldest(lots, symbol[n], row)
         while lot >= 0:
-            entry[found], leave[found] = lots.rows[lot].fill, n
+            entry[at], leave[at] = lots.rows[lot].fill, n
             taken = close(lots, symbol[n], lot, row)
-            sizes[found] = taken[0]
-            parts[0, 0, found], parts[0, 1, found] = taken[1], taken[2]
-            parts[1, 0, found], parts[1, 1, found] = taken[3], taken[4]
-            found += 1
+            sizes[at] = taken[0]
+            parts[0, 0, at], parts[0, 1, at] = taken[1], taken[2]
+            parts[1, 0, at], parts[1, 1, at] = taken[3], taken[4]
+            at += 1
             lot = oldest(lots, symbol[n], row)
         settle(lots, symbol[n], row)
-    return entry[:found], leave[:found], sizes[:found], parts[:, :, :found]
+    return entry[:at], leave[:at], sizes[:at], parts[:, :, :at]

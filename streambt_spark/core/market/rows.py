@@ -248,8 +248,8 @@ def one_row(
         column = COLUMNS[name]
         cell = column.words.index(value) if column.form is Form.WORD else value
         columns[name] = np.array([cell], column.dtype)
-    given = {"kind": kind, "code": code, "ts": ts, "seq": seq, "known_at": known_at, "fault": 0}
-    header: dict[str, Any] = {n: np.array([given[n]], dtype) for n, dtype in HEADER.items()}
+    cells = {"kind": kind, "code": code, "ts": ts, "seq": seq, "known_at": known_at, "fault": 0}
+    header: dict[str, Any] = {n: np.array([cells[n]], dtype) for n, dtype in HEADER.items()}
     return Rows(**header, payload=columns)
 
 

@@ -242,8 +242,8 @@ def _row_by_row(
     horizon = -1 if horizon_us is None else horizon_us
     stream = _stream(rows, len(symbols))
     decide(stream, pending, buffer.released, horizon, seen, shown, fate)
-    kept = _sorted(rows.take((rows.kind == RowKind.BAR) & (fate == Fate.ACCEPTED)))
-    after, panel = _released(buffer, kept, _Ascent(acts, DISORDERED, seen, shown), symbols)
+    bars = _sorted(rows.take((rows.kind == RowKind.BAR) & (fate == Fate.ACCEPTED)))
+    after, panel = _released(buffer, bars, _Ascent(acts, DISORDERED, seen, shown), symbols)
     late = fate == Fate.LATE
     in_order = fate == Fate.LATE_IN_ORDER
     history = rows.take(in_order)
@@ -251,7 +251,7 @@ def _row_by_row(
     beyond = rows.take(fate == Fate.BEYOND_HORIZON)
     fault = np.full(len(beyond), CODES[Reason.BEYOND_HORIZON], np.int8)
     rejected = Rows.concat(rejected, replace(beyond, fault=fault))
-    accepted = len(kept) - pending
+    accepted = len(bars) - pending
     return after, Release(
         panel=panel,
         read=accepted + int((late | in_order | again).sum()) + len(rejected),
