@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 ENDS_IN, WRITES_IN = 10, 120
 """Seconds that the end of a JVM is waited for, and where it writes its archive."""
 
-_FOLDER = "streambt-spark-"
+_FOLDER, _NEW = ".streambt-jvm-", ".streambt-new-"
+"""How the folder is called once its lock is taken, and before: hidden, so that nobody types it."""
+_LOCK = "lock"
+_OURS = b"Held while a JVM of streambt works here.\n"
 _NOISE = re.compile(
     r"Using incubator modules|Picked up (?:JAVA_TOOL|_JAVA|JDK_JAVA)_OPTIONS"
     r"|SLF4J: "  # from a copy inside the AWS bundle, which logs nowhere
@@ -68,8 +71,12 @@ class Folder:
         for left in root.glob(f"{_FOLDER}*"):
             with suppress(OSError):
                 cls(left, _locked(left)).delete()
-        path = Path(tempfile.mkdtemp(prefix=_FOLDER))
-        return cls(path, _locked(path))
+        new = Path(tempfile.mkdtemp(prefix=_NEW))
+        (new / _LOCK).write_bytes(_OURS)
+        lock = _locked(new)
+        # Not before: another start would find a folder that nobody holds.
+        path = new.rename(new.with_name(new.name.replace(_NEW, _FOLDER, 1)))
+        return cls(path, lock)
 
     def options(self) -> str:
         """Return the JVM's options to leave everything there."""
@@ -94,8 +101,14 @@ class Folder:
 
 
 def _locked(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """Return the descriptor of a folder's lock, taken; raises OSError where it is not one of ours.
+
+    The name alone proves nothing: what is deleted must hold a lock that this user's process wrote.
+    """
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
     try:
+        if os.fstat(descriptor).st_uid != os.getuid() or os.pread(descriptor, 99, 0) != _OURS:
+            raise PermissionError(f"{folder} is another's")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)

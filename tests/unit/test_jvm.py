@@ -1,0 +1,56 @@
+"""The JVM's own folder: made, held while its owner lives, and deleted by who finds it left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streambt_spark.spark import jvm
+from streambt_spark.spark.jvm import Folder
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_what_a_dead_owner_left_is_deleted(temporary: Path) -> None:
+    """Once nobody holds its lock; one that is held stays."""
+    left, live = Folder.make(), Folder.make()
+    os.close(left.lock)
+    made = Folder.make()
+    assert set(temporary.iterdir()) == {live.path, made.path}
+    for folder in (live, made):
+        folder.delete()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [{}, {"lock": "mine"}, {"results.csv": "1"}])
+def test_a_folder_of_another_is_left(temporary: Path, content: dict[str, str]) -> None:
+    """Whatever it is called: without a lock that was written here it is not touched."""
+    for name in ("streambt-spark-test", f"{jvm._FOLDER}test"):
+        (temporary / name).mkdir()
+        for file, text in content.items():
+            (temporary / name / file).write_text(text)
+        Folder.make().delete()
+        assert {p.name: p.read_text() for p in (temporary / name).iterdir()} == content
+
+
+def test_a_folder_that_is_being_made_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another start, just before the lock is taken, does not delete it."""
+    take = jvm._locked
+
+    def meanwhile(*arguments: Any) -> int:
+        monkeypatch.setattr(jvm, "_locked", take)
+        Folder.make().delete()
+        return take(*arguments)
+
+    monkeypatch.setattr(jvm, "_locked", meanwhile)
+    made = Folder.make()
+    assert made.path.is_dir()
+    made.delete()
