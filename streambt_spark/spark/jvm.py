@@ -20,11 +20,12 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.accumulators import AccumulatorTCPServer, AccumulatorUnixServer
 from pyspark.errors import PySparkException
@@ -170,6 +171,15 @@ class Jvm:
     folder: Folder | None = None
     archive: ClassArchive | None = None
     errors: Errors | None = None
+    _told: str | None = field(default=None, init=False)
+
+    def answers(self) -> bool:
+        """Return whether it can be worked with; one that was just killed is still being ended."""
+        try:
+            self.gateway.jvm.System.nanoTime()
+        except (Py4JError, OSError):
+            return False
+        return True
 
     def hush(self) -> None:
         """Pass on nothing that it says from now on: what is stopped complains of what it lacks."""
@@ -178,18 +188,25 @@ class Jvm:
 
     def ended(self) -> str | None:
         """Return how it has ended, in words; None while it runs."""
-        try:
-            code = self.gateway.proc.wait(timeout=1.0)  # its last words come before it is gone
-        except TimeoutExpired:
-            return None
-        crash = self.folder and self.folder.crash()
-        return f"Spark's Java process {_end(code)}" + (f", details in {crash}" if crash else "")
+        if self._told is None:
+            try:
+                code = self.gateway.proc.wait(timeout=1.0)  # its last words come before it is gone
+            except TimeoutExpired:
+                return None
+            crash = self.folder and self.folder.crash()
+            details = f", details in {crash}" if crash else ""
+            self._told = f"Spark's Java process {_end(code)}{details}"
+        return self._told
 
     def hurry(self) -> None:
-        """End it without its archive, whose writing takes longer than a scheduler may wait."""
-        if self.archive is not None:
+        """End it without its archive, whose writing takes longer than a scheduler may wait.
+
+        One that a session of the caller's works in is left: its end is not ours to hurry.
+        """
+        if self.archive is not None and SparkContext._active_spark_context is None:
             self.archive = None
             self.gateway.proc.kill()
+            self.end()
 
     def end(self) -> None:
         """End it, if it has not ended, and delete its folder."""
@@ -239,14 +256,14 @@ def current() -> Jvm | None:
 def start(
     settings: Mapping[str, str], jars: frozenset[Path], java: Java, archive: ClassArchive | None
 ) -> None:
-    """Start the JVM, unless this process has one left with all the jars.
+    """Start the JVM, unless this process has one left that answers and has all the jars.
 
     `archive` is that of its classes, where it has one. Raises SetupError, with what the JVM itself
     said, where it does not start.
     """
     global _current
     if _current is not None:
-        if jars <= _current.jars:
+        if jars <= _current.jars and _current.answers():
             return
         _current.end()
     options = settings.get(_OPTIONS, "")

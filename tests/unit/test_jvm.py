@@ -1,15 +1,17 @@
-"""The JVM's own folder: made, held while its owner lives, and deleted by who finds it left."""
+"""The JVM's own folder, held while its owner lives, and what is said of the JVM's end."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streambt_spark.spark import jvm
-from streambt_spark.spark.jvm import Folder
+from streambt_spark.spark.jvm import Folder, Jvm
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +56,18 @@ def test_a_folder_that_is_being_made_is_left(monkeypatch: pytest.MonkeyPatch) ->
     made = Folder.make()
     assert made.path.is_dir()
     made.delete()
+
+
+def test_a_crash_is_reported_once(temporary: Path) -> None:
+    """Its report is put aside at the first question, and every later answer is that one."""
+    folder = Folder.make()
+    (folder.path / "error.log").write_text("SIGSEGV")
+    with subprocess.Popen(["sh", "-c", "kill -SEGV $$"]) as process:
+        ended = Jvm(SimpleNamespace(proc=process), folder=folder)
+        told = ended.ended()
+        assert ended.ended() == told
+    folder.delete()
+    (report,) = temporary.glob("streambt-java-*.log")
+    assert told == f"Spark's Java process was ended by SIGSEGV, details in {report}"
+    assert report.read_text() == "SIGSEGV"
+    assert ended.ended() == told
