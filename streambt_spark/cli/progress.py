@@ -11,7 +11,13 @@ import rich.progress
 from rich.console import Console
 
 from streambt_spark.cli.output import disabled_line, remark
-from streambt_spark.spark.listener import MetricsFile, Notice, Progress, ProgressSink
+from streambt_spark.spark.listener import (
+    MetricsFile,
+    Notice,
+    Progress,
+    ProgressSink,
+    line_of,
+)
 from streambt_spark.stores.ledger import Failure, read_failures
 
 
@@ -31,7 +37,14 @@ def progress_sinks(folder: Path | None, ledger: str | None = None) -> Iterator[l
         yield sinks
     finally:
         for sink in sinks:
-            sink.close()
+            _close(sink)
+
+
+def _close(sink: ProgressSink) -> None:
+    try:
+        sink.close()
+    except Exception as error:  # must not replace the run's own error, nor its success
+        remark(f"the end of {type(sink).__name__} failed: {line_of(error)}")
 
 
 class Remarks:

@@ -160,6 +160,14 @@ def test_the_metrics_file_has_a_line_for_each_batch(tmp_path: Path) -> None:
         MetricsFile(path / "below").update(REPORT)
 
 
+def test_a_metrics_file_on_a_full_disk_can_be_closed() -> None:
+    """What did not fit is told once and dropped, not written again at the end."""
+    sink = MetricsFile(Path("/dev/full"))
+    with pytest.raises(OutputError, match="cannot write metrics to /dev/full: No space left"):
+        sink.update(REPORT)
+    sink.close()
+
+
 def test_the_bar_shows_the_run() -> None:
     """Event time, rate, lag, orders so far and equity are on the bar."""
     text = io.StringIO()
