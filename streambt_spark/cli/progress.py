@@ -11,6 +11,7 @@ import rich.progress
 from rich.console import Console
 
 from streambt_spark.cli.output import disabled_line, remark
+from streambt_spark.cli.terminal import Terminal
 from streambt_spark.spark.listener import (
     MetricsFile,
     Notice,
@@ -90,7 +91,7 @@ class ProgressBar:
             rich.progress.BarColumn(bar_width=24),
             rich.progress.TextColumn("{task.percentage:>3.0f}%"),
             rich.progress.TextColumn("{task.description}"),
-            console=console or Console(stderr=True),
+            console=console or Terminal(stderr=True),
             transient=True,
         )
         self._task = self._bar.add_task("waiting for the first batch", total=None)

@@ -3,6 +3,8 @@
 import csv
 import html
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from streambt_spark.cli.app import _run
 from streambt_spark.stores.generator import generate
 from streambt_spark.stores.lake import bars_to_batches, write_snapshot
 from tests.cli.conftest import BARS, STRATEGY, Command
+from tests.commands import STREAMBT
 
 RUN = ("run", "sma.py", "--bars", "bars.csv", "--interval", "1d")
 
@@ -101,6 +104,41 @@ def test_a_snapshot_without_a_wanted_symbol_is_refused(streambt: Command, place:
     refused = streambt(*run, "--symbols", "S001,XYZ", "--out", "b")
     assert refused.returncode == 65
     assert "has no bars of XYZ; it has S000, S001" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("--speed", "2", "--record", "metrics"), 0), (("--cash", "abc"), 2), (("--bars", "no"), 65)],
+)
+def test_remarks_that_nobody_reads_end_nothing(
+    place: Path, words: tuple[str, ...], code: int
+) -> None:
+    """The run writes its folder and prints its results, and its exit code is its own."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        done = subprocess.run(
+            [STREAMBT, *RUN, *words, "--out", "out"],
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=gone,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == code
+    assert ("results" in done.stdout) == (place / "out" / "manifest.json").exists() == (code == 0)
+
+
+def test_a_run_without_a_standard_error(place: Path) -> None:
+    """Started with the stream closed, it runs, and its results go where they belong."""
+    command = f"{STREAMBT} {' '.join(RUN)} --record metrics --out out 2>&-"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=place, stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-2:] == [
+        f"results {place}/out", f"report {place}/out/report.html"
+    ]  # fmt: skip
 
 
 def test_show(streambt: Command) -> None:
