@@ -125,12 +125,13 @@ class Reporter:
             for sink in tuple(self._sinks):
                 try:
                     give(sink)
-                except Exception as error:  # a full disk or a closed terminal must not end the run
+                # A full disk must not end the run, nor a closed pipe, of which rich makes an exit.
+                except (Exception, SystemExit) as error:
                     if sink in self._sinks:
                         self._sinks.remove(sink)
                         self._tell_of(sink, error)
 
-    def _tell_of(self, sink: ProgressSink, error: Exception) -> None:
+    def _tell_of(self, sink: ProgressSink, error: BaseException) -> None:
         text = f"reports no longer go to {type(sink).__name__}, for it failed: {line_of(error)}"
         self.notice(Notice("sink", text))
 

@@ -205,6 +205,18 @@ def test_a_failing_sink_is_left_out_and_never_raises() -> None:
     assert not broken.closed
 
 
+def test_a_sink_that_would_end_the_process_is_left_out() -> None:
+    """So rich tells of a closed pipe, which is no reason to end a live run."""
+
+    class Drawn(Kept):
+        def notice(self, notice: Notice) -> None:
+            raise SystemExit(1)
+
+    kept = Kept()
+    Reporter([Drawn(), kept]).tell("restart", "the query starts again")
+    assert {notice.kind for notice in kept.notices} == {"sink", "restart"}
+
+
 def test_a_notice_that_no_sink_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     """A library's caller who follows nothing still hears of what befalls the job."""
     Reporter([]).tell("restart", "the query starts again")
