@@ -110,10 +110,10 @@ def write_results(
 ) -> None:
     """Write all but the ledger into the folder, the manifest last, and print the figures."""
     figures = {lane.name: result.figures(lane) for lane in result.plan.lanes}
-    for note in result.notes:
-        remark(note)
     if folder:
         _write(folder, settings, run_id, source, result, figures)
+    for note in result.notes:
+        remark(note)
     _print(folder, result, figures)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from streambt_spark import __version__
+from streambt_spark.cli import backtest
 from streambt_spark.cli.app import _run
 from streambt_spark.stores.generator import generate
 from streambt_spark.stores.lake import bars_to_batches, write_snapshot
@@ -139,6 +140,21 @@ def test_a_run_without_a_standard_error(place: Path) -> None:
     assert done.stdout.splitlines()[-2:] == [
         f"results {place}/out", f"report {place}/out/report.html"
     ]  # fmt: skip
+
+
+def test_results_are_written_before_anything_is_said_of_them(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever becomes of the output, the folder is whole."""
+    said: dict[str, bool] = {}
+    manifest = place / "out" / "manifest.json"
+    monkeypatch.setattr(
+        backtest, "remark", lambda text: said.setdefault(text, manifest.exists()) and None
+    )
+    monkeypatch.chdir(place)
+    assert _run([*RUN, "--record", "metrics", "--out", "out"]) == 0
+    assert said
+    assert all(said.values())
 
 
 def test_show(streambt: Command) -> None:
