@@ -137,7 +137,7 @@ class Errors:
         os.close(self.descriptor)
         with self._guard:
             self._passing = True
-            sys.stderr.writelines(self._lines)
+            _say("".join(self._lines))
 
     def reason(self) -> str:
         """Return why the JVM, which has ended, did not start."""
@@ -159,7 +159,13 @@ class Errors:
                     if not self._passing:
                         self._lines.append(line)
                     elif not self.hushed and not _TRACE.match(line):
-                        sys.stderr.write(line)
+                        _say(line)
+
+
+def _say(text: str) -> None:
+    """Write to this process's standard error; where nobody reads it, the JVM must not wait."""
+    with suppress(OSError, ValueError, AttributeError):  # a closed pipe, file, or none at all
+        sys.stderr.write(text)
 
 
 @dataclass(eq=False, slots=True)

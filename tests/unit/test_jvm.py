@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from streambt_spark.spark import jvm
-from streambt_spark.spark.jvm import Folder, Jvm
+from streambt_spark.spark.jvm import Errors, Folder, Jvm
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +72,17 @@ def test_a_crash_is_reported_once(temporary: Path) -> None:
     assert told == f"Spark's Java process was ended by SIGSEGV, details in {report}"
     assert report.read_text() == "SIGSEGV"
     assert ended.ended() == told
+
+
+def test_what_nobody_reads_does_not_stop_the_jvm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its standard error is read to the end, also where ours is a closed pipe."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(sys, "stderr", os.fdopen(writing, "w", buffering=1))
+    errors = Errors()
+    many = ["sh", "-c", "yes | head -n 100000"]  # more than a pipe holds
+    with subprocess.Popen(many, stdout=errors.descriptor) as process:
+        errors.pass_on()
+        assert process.wait(timeout=60) == 0
+    with pytest.raises(BrokenPipeError):
+        sys.stderr.close()
