@@ -25,6 +25,7 @@ from streambt_spark.errors import BadParameter, ConfigError, GraphError
 from streambt_spark.stores.intake import Intake, intake
 from streambt_spark.stores.lake import Snapshot
 from streambt_spark.stores.ledger import ledger_of_parts
+from streambt_spark.stores.location import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,12 +214,12 @@ class Cerebro:
         blocks, shuffle_partitions, arrow_batch, master, modules) and of `engines.spark.replay`
         (slices_per_batch, speed, bars_per_second, sinks). Both give the same ledger, to the bit.
         """
-        result = self._run(engine, out, options)
+        result = self._run(engine, run_folder(out) if out else None, options)
         if self._intake is None:
             return result
         return result.of_source(self._intake.counts, self._intake.quarantine)
 
-    def _run(self, engine: Engine, out: str | Path | None, options: dict[str, Any]) -> Result:
+    def _run(self, engine: Engine, out: Path | None, options: dict[str, Any]) -> Result:
         plan = self.plan()
         if isinstance(self.data, Universe):
             raise ConfigError("a live universe has no bars to replay; use streambt live")
@@ -240,7 +241,7 @@ class Cerebro:
         from streambt_spark.engines import spark  # a second of imports that local runs do without
         from streambt_spark.engines.job import Job
 
-        folder = Path(out) if out else Path(tempfile.mkdtemp(prefix="streambt-"))
+        folder = out or Path(tempfile.mkdtemp(prefix="streambt-"))
         of_job = {name: options.pop(name) for name in _JOB_OPTIONS if name in options}
         of_job.setdefault("modules", self.modules)
         job = Job.in_folder(folder, **of_job)

@@ -20,7 +20,7 @@ from streambt_spark.masking import mask_values
 from streambt_spark.spark.java import java_version
 from streambt_spark.stores.lease import lease
 from streambt_spark.stores.ledger import write_ledger
-from streambt_spark.stores.location import Location
+from streambt_spark.stores.location import Location, run_folder
 
 if TYPE_CHECKING:
     from streambt_spark.cerebro import Cerebro
@@ -41,7 +41,7 @@ def backtest(settings: Settings) -> Result:
     Raises StrategyError at the end, with all results written, where a strategy was disabled.
     """
     strategy_file.look_at(strategy_path(settings))
-    folder = Folder(Path(settings.run.out).absolute()) if settings.run.out else None
+    folder = Folder(run_folder(settings.run.out)) if settings.run.out else None
     if folder:
         folder.require_writable()
     if settings.run.engine == "spark":

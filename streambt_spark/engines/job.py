@@ -30,7 +30,7 @@ from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.session import session
 from streambt_spark.spark.sinks import write_ledger
 from streambt_spark.stores.lease import lease
-from streambt_spark.stores.location import Location
+from streambt_spark.stores.location import Location, run_folder
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -82,11 +82,15 @@ class Job:
         master: str | None = None,
         modules: Sequence[ModuleType] = (),
     ) -> Job:
-        """Return the job whose ledger and checkpoint are in `out` unless given."""
+        """Return the job whose ledger and checkpoint are in `out` unless given.
+
+        Raises ConfigError where `out` is no folder of this machine.
+        """
+        folder = run_folder(out)
         return cls(
-            Location.of(out).text,
-            Location.of(ledger or Path(out, "ledger")).text,
-            Location.of(checkpoint or Path(out, "checkpoint")).text,
+            str(folder),
+            Location.of(ledger or folder / "ledger").text,
+            Location.of(checkpoint or folder / "checkpoint").text,
             blocks or 1,
             shuffle_partitions or blocks or 1,
             arrow_batch or 100_000,

@@ -77,6 +77,13 @@ def test_a_folder_is_kept_for_its_run(streambt: Command, place: Path) -> None:
     assert (place / "a" / "manifest.json").read_bytes() == before
 
 
+def test_a_folder_can_be_given_as_an_address(streambt: Command, place: Path) -> None:
+    """file:// is the folder that it names."""
+    assert streambt(*RUN, "--out", f"{place.as_uri()}/a").returncode == 0
+    assert (place / "a" / "manifest.json").exists()
+    assert not (place / "file:").exists()
+
+
 def test_a_ledger_is_kept_for_its_run(streambt: Command, place: Path) -> None:
     """--ledger takes the same run again and refuses another; a changed ledger is not compared."""
     assert streambt(*RUN, "--out", "a", "--ledger", "led").returncode == 0
@@ -360,6 +367,7 @@ def _strategy(line: str) -> dict[str, str]:
         (_strategy("pass"), (), 2, "no strategy was added"),
         ({"sma.py": STRATEGY}, ("--set", "fsat=2"), 2, "--set fsat: build of sma.py has no such"),
         ({}, ("--out", "bars.csv/x"), 1, "--out "),
+        ({}, ("--out", "s3a://b/x"), 2, "--out s3a://b/x is no folder of this machine"),
         ({}, ("--cash", "abc"), 2, "--cash: found 'abc', expected a valid number"),
         ({}, ("--commission", "abc"), 2, "commission 'abc' is not understood"),
         ({}, ("--symbols", "A,C"), 65, "bars.csv has no bar of C"),

@@ -11,7 +11,7 @@ import pytest
 from streambt_spark.engines import job as job_module
 from streambt_spark.engines.job import Job, run
 from streambt_spark.engines.signals import Stop, noted
-from streambt_spark.errors import RunLost, StateError
+from streambt_spark.errors import ConfigError, RunLost, StateError
 
 
 def test_addresses_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,6 +21,15 @@ def test_addresses_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     job = Job.in_folder("out", ledger="~/ledger", checkpoint="s3a://b/c/")
     assert (job.ledger, job.checkpoint) == ("/home/me/ledger", "s3a://b/c")
     assert Job.in_folder("out").ledger == str(tmp_path / "out" / "ledger")
+
+
+def test_a_job_s_folder_is_of_this_machine(tmp_path: Path) -> None:
+    """Its ledger would otherwise be in a local folder that is called s3a:."""
+    with pytest.raises(ConfigError, match="--out s3a://b/run is no folder of this machine"):
+        Job.in_folder("s3a://b/run")
+    job = Job.in_folder(tmp_path.as_uri(), ledger="s3a://b/ledger")
+    assert (job.folder, job.ledger) == (str(tmp_path), "s3a://b/ledger")
+    assert job.checkpoint == str(tmp_path / "checkpoint")
 
 
 def test_a_checkpoint_fixes_the_layout(tmp_path: Path) -> None:
