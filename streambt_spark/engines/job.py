@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,9 @@ from streambt_spark.core.plan import blocks_of
 from streambt_spark.engines import binding
 from streambt_spark.engines.binding import RUN_ID, Mark
 from streambt_spark.engines.signals import Stop
-from streambt_spark.errors import OutOfSpace, RunLost, StateError, StoreUnavailable
+from streambt_spark.errors import OutOfSpace, RunLost, StateError, StoreUnavailable, StreambtError
 from streambt_spark.spark import jvm
-from streambt_spark.spark.failures import AGAIN, failure, lost
+from streambt_spark.spark.failures import AGAIN, failure, lost, of_no_folder
 from streambt_spark.spark.listener import Course, Reporter, following
 from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.session import session
@@ -115,6 +116,16 @@ class Job:
             "blocks": self.blocks,
             "partitions": self.partitions,
         }
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder for a run that is given none; it goes with the block, and all in it."""
+    with TemporaryDirectory(prefix="streambt-", ignore_cleanup_errors=True) as folder:
+        try:
+            yield Path(folder)
+        except StreambtError as error:
+            raise of_no_folder(error) from error
 
 
 def start(
