@@ -177,19 +177,28 @@ def bind(checkpoint: str | os.PathLike[str], manifest: Mapping[str, Any]) -> boo
 
 
 def _mark_of(place: Location) -> Mark | None:
-    """Return the mark at a place, or of the folder that it is in; None where there is none."""
-    for folder in (place, Location(_parent(place))):
-        file = folder / MARK
-        if MARK not in folder.names():
-            continue
-        try:
-            values = {n: _resolved(folder, v) for n, v in json.loads(file.read_bytes()).items()}
-            return Mark(**values)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise StateError(
-                f"{file.text} is damaged ({error}); choose another folder", address=file.text
-            ) from error
-    return None
+    """Return the mark of the run that a place is of; None where there is none.
+
+    A ledger or a checkpoint may have its mark in the folder that it is in. Whatever else is there
+    can be another run's own folder: `--out runs` and `--out runs/b`.
+    """
+    if (held := _mark_in(place)) is not None:
+        return held
+    held = _mark_in(Location(_parent(place)))
+    return held if held is not None and place.text in (held.ledger, held.checkpoint) else None
+
+
+def _mark_in(folder: Location) -> Mark | None:
+    file = folder / MARK
+    if MARK not in folder.names():
+        return None
+    try:
+        values = {n: _resolved(folder, v) for n, v in json.loads(file.read_bytes()).items()}
+        return Mark(**values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StateError(
+            f"{file.text} is damaged ({error}); choose another folder", address=file.text
+        ) from error
 
 
 _HERE = "./"

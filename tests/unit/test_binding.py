@@ -174,6 +174,21 @@ def test_another_folder_s_ledger_is_refused(tmp_path: Path) -> None:
         require_own(other)
 
 
+def test_a_folder_below_a_run_is_its_own(tmp_path: Path) -> None:
+    """Unless it is where that run has its ledger or its checkpoint, as a folder or as a ledger."""
+    begin(mark(tmp_path))
+    below = mark(tmp_path / "b", "bb22", engine="local")
+    require_own(below)
+    begin(below)
+    require_own(below)
+    require_own(mark(tmp_path))
+    for name in ("ledger", "checkpoint"):
+        place = tmp_path / name
+        for other in (mark(place, "bb22"), mark(tmp_path / "c", "bb22", ledger=str(place))):
+            with pytest.raises(OutputError, match=f"{name} holds the spark run aa11 in {tmp_path}"):
+                require_own(other)
+
+
 def test_a_folder_can_be_moved(tmp_path: Path) -> None:
     """Its mark holds where it is now, for its own run and against another one."""
     begin(mark(tmp_path / "out"))
