@@ -123,7 +123,10 @@ def claim(mark: Mark, manifest: Mapping[str, Any]) -> Moment:
 
 
 def require_own(mark: Mark) -> None:
-    """Raise OutputError where a place of the run is another one's, whatever files are there."""
+    """Raise OutputError where a place of the run is another one's, or may be.
+
+    Whatever files are there, the mark says whose they are; of a table without one nothing does.
+    """
     for address in filter(None, (mark.folder, mark.ledger)):
         held = _mark_of(Location.of(address))
         if held is None or _name(held) == _name(mark) or not held.is_used:
@@ -133,6 +136,17 @@ def require_own(mark: Mark) -> None:
             f"the {mark.engine} run {mark.run_id:.12}{_in(mark.folder)}; choose another folder, or "
             "delete what is there to start again",
             address=address,
+        )
+    if mark.checkpoint is None and _mark_of(Location.of(mark.ledger)) is None:
+        _require_no_table(mark.ledger)  # with a checkpoint, that tells whose the table is
+
+
+def _require_no_table(ledger: str) -> None:
+    if ledger_exists(ledger):
+        raise OutputError(
+            f"{ledger} holds a table that no run has marked as its ledger, such as a copy, and "
+            "this run would replace it; choose another --ledger or --out, or delete it",
+            address=ledger,
         )
 
 

@@ -4,6 +4,7 @@ import csv
 import html
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -100,6 +101,19 @@ def test_a_ledger_is_kept_for_its_run(streambt: Command, place: Path) -> None:
     changed = streambt("compare", "a", "b")
     assert (changed.returncode, changed.stdout) == (65, "")
     assert "it was changed after the run" in changed.stderr
+
+
+def test_a_copied_ledger_is_not_overwritten(streambt: Command, place: Path) -> None:
+    """It has no mark that tells whose it is; deleted, its place can be written."""
+    assert streambt(*RUN, "--out", "a").returncode == 0
+    shutil.copytree(place / "a" / "ledger", place / "copy")
+    run = (*RUN, "--set", "fast=1", "--out", "b", "--ledger", "copy")
+    refused = streambt(*run)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert f"{place}/copy holds a table that no run has marked as its ledger" in refused.stderr
+    assert not (place / "b").exists()
+    shutil.rmtree(place / "copy")
+    assert streambt(*run).returncode == 0
 
 
 def test_a_snapshot_without_a_wanted_symbol_is_refused(streambt: Command, place: Path) -> None:
