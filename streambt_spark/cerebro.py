@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
+import atexit
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -25,6 +26,7 @@ from streambt_spark.errors import BadParameter, ConfigError, GraphError
 from streambt_spark.stores.intake import Intake, intake
 from streambt_spark.stores.lake import Snapshot
 from streambt_spark.stores.ledger import ledger_of_parts
+from streambt_spark.stores.location import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,17 +210,18 @@ class Cerebro:
         """Run the strategies over the data and return the result.
 
         `local` folds in this process. `spark` replays a snapshot through Structured Streaming into
-        a Delta ledger in `out` (a temporary folder by default), resuming what an earlier call with
-        the same arguments left. Its `options` are those of `Job.in_folder` (ledger, checkpoint,
-        blocks, shuffle_partitions, arrow_batch, master, modules) and of `engines.spark.replay`
-        (slices_per_batch, speed, bars_per_second, sinks). Both give the same ledger, to the bit.
+        a Delta ledger in `out`, a folder of this machine, resuming what an earlier call with the
+        same arguments left; by default in a temporary folder, which goes with the process. Its
+        `options` are those of `Job.in_folder` (ledger, checkpoint, blocks, shuffle_partitions,
+        arrow_batch, master, modules) and of `engines.spark.replay` (slices_per_batch, speed,
+        bars_per_second, sinks). Both give the same ledger, to the bit.
         """
-        result = self._run(engine, out, options)
+        result = self._run(engine, run_folder(out) if out else None, options)
         if self._intake is None:
             return result
         return result.of_source(self._intake.counts, self._intake.quarantine)
 
-    def _run(self, engine: Engine, out: str | Path | None, options: dict[str, Any]) -> Result:
+    def _run(self, engine: Engine, out: Path | None, options: dict[str, Any]) -> Result:
         plan = self.plan()
         if isinstance(self.data, Universe):
             raise ConfigError("a live universe has no bars to replay; use streambt live")
@@ -237,10 +240,22 @@ class Cerebro:
             raise ConfigError(
                 f"engine {engine!r} is not known; use local or spark", option="--engine"
             )
-        from streambt_spark.engines import spark  # a second of imports that local runs do without
+        from streambt_spark.engines.job import temporary_folder  # Spark's imports take a second
+
+        if out is not None:
+            return self._run_on_spark(plan, data, out, options)
+        with ExitStack() as stack:
+            folder = stack.enter_context(temporary_folder())
+            result = self._run_on_spark(plan, data, folder, options)
+            atexit.register(stack.pop_all().close)  # not before: the result reads its ledger there
+        return result
+
+    def _run_on_spark(
+        self, plan: Plan, data: Bars | Snapshot, folder: Path, options: dict[str, Any]
+    ) -> Result:
+        from streambt_spark.engines import spark
         from streambt_spark.engines.job import Job
 
-        folder = Path(out) if out else Path(tempfile.mkdtemp(prefix="streambt-"))
         of_job = {name: options.pop(name) for name in _JOB_OPTIONS if name in options}
         of_job.setdefault("modules", self.modules)
         job = Job.in_folder(folder, **of_job)

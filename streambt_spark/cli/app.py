@@ -21,13 +21,14 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from streambt_spark.cli import data, demo, live, machine, runs
-from streambt_spark.cli.output import write_any_text
+from streambt_spark.cli.output import open_all, write_any_text
 from streambt_spark.errors import StreambtError
 from streambt_spark.masking import mask
 
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plain return.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    open_all()
     write_any_text()
     signal.signal(signal.SIGTERM, _terminate)
     code = _run(words)
@@ -112,7 +114,8 @@ def _fail(code: int, message: str) -> int:
 
 
 def _say(text: str) -> None:
-    print(mask(text), file=sys.stderr, flush=True)
+    with suppress(OSError):  # the exit code says it too
+        print(mask(text), file=sys.stderr, flush=True)
 
 
 def _log() -> str:

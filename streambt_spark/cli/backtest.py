@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from streambt_spark.masking import mask_values
 from streambt_spark.spark.java import java_version
 from streambt_spark.stores.lease import lease
 from streambt_spark.stores.ledger import write_ledger
-from streambt_spark.stores.location import Location
+from streambt_spark.stores.location import Location, run_folder
 
 if TYPE_CHECKING:
     from streambt_spark.cerebro import Cerebro
@@ -41,21 +42,35 @@ def backtest(settings: Settings) -> Result:
     Raises StrategyError at the end, with all results written, where a strategy was disabled.
     """
     strategy_file.look_at(strategy_path(settings))
-    folder = Folder(Path(settings.run.out).absolute()) if settings.run.out else None
+    folder = Folder(run_folder(settings.run.out)) if settings.run.out else None
     if folder:
         folder.require_writable()
     if settings.run.engine == "spark":
         require_java()
-    with lease(*_places(folder, settings)):
+    with lease(*_places(folder, settings)), _out(folder, settings) as out:
         source = read_input(settings)
         cerebro = assemble(settings, source.data)
         identity = run_id(cerebro.plan(), source.digest or source.source)
-        run = _run_here if settings.run.engine == "local" else _run_on_spark
-        ran = run(cerebro, settings, folder, identity)
+        if out is None:
+            ran = _run_here(cerebro, settings, folder, identity)
+        else:
+            ran = _run_on_spark(cerebro, settings, folder, out)
         result = ran.of_source(source.counts, source.quarantine)
         write_results(folder, settings, identity, source, result)
-    require_enabled(result)
+        require_enabled(result)
     return result
+
+
+def _out(folder: Folder | None, settings: Settings) -> AbstractContextManager[Path | None]:
+    """Return where Spark works: the run's folder, or else one that goes with the command.
+
+    The local engine works in memory and has none.
+    """
+    if settings.run.engine == "local":
+        return nullcontext()
+    from streambt_spark.engines.job import temporary_folder
+
+    return temporary_folder() if folder is None else nullcontext(folder.path)
 
 
 def _places(folder: Folder | None, settings: Settings) -> list[str]:
@@ -87,9 +102,9 @@ def _run_here(cerebro: Cerebro, settings: Settings, folder: Folder | None, ident
     return result
 
 
-def _run_on_spark(cerebro: Cerebro, settings: Settings, folder: Folder | None, _: str) -> Result:
-    run, out = settings.run, folder.path if folder else None
-    with progress_sinks(out) as sinks:
+def _run_on_spark(cerebro: Cerebro, settings: Settings, folder: Folder | None, out: Path) -> Result:
+    run = settings.run
+    with progress_sinks(folder.path if folder else None) as sinks:
         return cerebro.run(
             "spark",
             out=out,
@@ -110,10 +125,10 @@ def write_results(
 ) -> None:
     """Write all but the ledger into the folder, the manifest last, and print the figures."""
     figures = {lane.name: result.figures(lane) for lane in result.plan.lanes}
-    for note in result.notes:
-        remark(note)
     if folder:
         _write(folder, settings, run_id, source, result, figures)
+    for note in result.notes:
+        remark(note)
     _print(folder, result, figures)
 
 

@@ -35,10 +35,11 @@ def demo(settings: Settings) -> None:
     """Ingest, export, run on Spark and locally, report; over generated bars, or --bars."""
     from streambt_spark.cli.data import look_at_bars
     from streambt_spark.spark.java import java_version
+    from streambt_spark.stores.location import run_folder
 
     strategy = settings.run.strategy or str(example(STRATEGY))
     settings = settings.replaced("run", strategy=strategy)
-    bars, folder = settings.data.bars, Path(settings.run.out or "").absolute()
+    bars, folder = settings.data.bars, run_folder(settings.run.out or "")
     if bars is not None:
         look_at_bars(settings)
         if Path(bars).absolute().is_relative_to(folder):

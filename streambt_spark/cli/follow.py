@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -20,6 +19,7 @@ from streambt_spark.engines.spark import live
 from streambt_spark.stores.intake import Counts
 from streambt_spark.stores.lake import open_snapshot
 from streambt_spark.stores.lease import lease
+from streambt_spark.stores.location import run_folder
 from streambt_spark.streams.feed import replay_to_kafka
 from streambt_spark.streams.pace import Pace
 from streambt_spark.streams.replay import Replay
@@ -35,7 +35,7 @@ def follow(settings: Settings) -> None:
     Raises StrategyError at the end where a strategy was disabled.
     """
     strategy_file.look_at(strategy_path(settings))
-    folder = Folder(Path(require(settings.run.out, "--out", "a folder to resume from")).absolute())
+    folder = Folder(run_folder(require(settings.run.out, "--out", "a folder to resume from")))
     _, topic = _topic(settings)
     universe = Universe(settings.data.symbols, interval_of(settings))
     folder.require_writable()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streambt_spark.masking import mask
@@ -26,11 +29,18 @@ WIDE = 200
 
 def console(*, stderr: bool = False) -> Console:
     """Return the console for results (standard output) or for remarks (standard error)."""
-    from rich.console import Console
+    from streambt_spark.cli.terminal import Terminal
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else WIDE
-    return Console(stderr=stderr, width=width, soft_wrap=True, highlight=False)
+    return Terminal(stderr=stderr, width=width, soft_wrap=True, highlight=False)
+
+
+def open_all() -> None:
+    """Let a standard stream that the process was started without be one that nobody reads."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the process ends
 
 
 def write_any_text() -> None:
@@ -48,8 +58,12 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def remark(text: str, *, style: str | None = None) -> None:
-    """Print a remark that is no result (standard error), without its secrets."""
-    console(stderr=True).print(mask(" ".join(text.split())), markup=False, style=style)
+    """Print a remark that is no result (standard error), without its secrets.
+
+    It ends nothing where nobody reads it: a run must not depend on who watches.
+    """
+    with suppress(OSError):
+        console(stderr=True).print(mask(" ".join(text.split())), markup=False, style=style)
 
 
 def disabled_line(failure: Failure) -> str:

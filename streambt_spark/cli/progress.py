@@ -11,7 +11,14 @@ import rich.progress
 from rich.console import Console
 
 from streambt_spark.cli.output import disabled_line, remark
-from streambt_spark.spark.listener import MetricsFile, Notice, Progress, ProgressSink
+from streambt_spark.cli.terminal import Terminal
+from streambt_spark.spark.listener import (
+    MetricsFile,
+    Notice,
+    Progress,
+    ProgressSink,
+    line_of,
+)
 from streambt_spark.stores.ledger import Failure, read_failures
 
 
@@ -31,7 +38,14 @@ def progress_sinks(folder: Path | None, ledger: str | None = None) -> Iterator[l
         yield sinks
     finally:
         for sink in sinks:
-            sink.close()
+            _close(sink)
+
+
+def _close(sink: ProgressSink) -> None:
+    try:
+        sink.close()
+    except Exception as error:  # must not replace the run's own error, nor its success
+        remark(f"the end of {type(sink).__name__} failed: {line_of(error)}")
 
 
 class Remarks:
@@ -77,7 +91,7 @@ class ProgressBar:
             rich.progress.BarColumn(bar_width=24),
             rich.progress.TextColumn("{task.percentage:>3.0f}%"),
             rich.progress.TextColumn("{task.description}"),
-            console=console or Console(stderr=True),
+            console=console or Terminal(stderr=True),
             transient=True,
         )
         self._task = self._bar.add_task("waiting for the first batch", total=None)

@@ -123,7 +123,10 @@ def claim(mark: Mark, manifest: Mapping[str, Any]) -> Moment:
 
 
 def require_own(mark: Mark) -> None:
-    """Raise OutputError where a place of the run is another one's, whatever files are there."""
+    """Raise OutputError where a place of the run is another one's, or may be.
+
+    Whatever files are there, the mark says whose they are; of a table without one nothing does.
+    """
     for address in filter(None, (mark.folder, mark.ledger)):
         held = _mark_of(Location.of(address))
         if held is None or _name(held) == _name(mark) or not held.is_used:
@@ -133,6 +136,17 @@ def require_own(mark: Mark) -> None:
             f"the {mark.engine} run {mark.run_id:.12}{_in(mark.folder)}; choose another folder, or "
             "delete what is there to start again",
             address=address,
+        )
+    if mark.checkpoint is None and _mark_of(Location.of(mark.ledger)) is None:
+        _require_no_table(mark.ledger)  # with a checkpoint, that tells whose the table is
+
+
+def _require_no_table(ledger: str) -> None:
+    if ledger_exists(ledger):
+        raise OutputError(
+            f"{ledger} holds a table that no run has marked as its ledger, such as a copy, and "
+            "this run would replace it; choose another --ledger or --out, or delete it",
+            address=ledger,
         )
 
 
@@ -177,19 +191,28 @@ def bind(checkpoint: str | os.PathLike[str], manifest: Mapping[str, Any]) -> boo
 
 
 def _mark_of(place: Location) -> Mark | None:
-    """Return the mark at a place, or of the folder that it is in; None where there is none."""
-    for folder in (place, Location(_parent(place))):
-        file = folder / MARK
-        if MARK not in folder.names():
-            continue
-        try:
-            values = {n: _resolved(folder, v) for n, v in json.loads(file.read_bytes()).items()}
-            return Mark(**values)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise StateError(
-                f"{file.text} is damaged ({error}); choose another folder", address=file.text
-            ) from error
-    return None
+    """Return the mark of the run that a place is of; None where there is none.
+
+    A ledger or a checkpoint may have its mark in the folder that it is in. Whatever else is there
+    can be another run's own folder: `--out runs` and `--out runs/b`.
+    """
+    if (held := _mark_in(place)) is not None:
+        return held
+    held = _mark_in(Location(_parent(place)))
+    return held if held is not None and place.text in (held.ledger, held.checkpoint) else None
+
+
+def _mark_in(folder: Location) -> Mark | None:
+    file = folder / MARK
+    if MARK not in folder.names():
+        return None
+    try:
+        values = {n: _resolved(folder, v) for n, v in json.loads(file.read_bytes()).items()}
+        return Mark(**values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StateError(
+            f"{file.text} is damaged ({error}); choose another folder", address=file.text
+        ) from error
 
 
 _HERE = "./"

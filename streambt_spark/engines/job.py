@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +23,15 @@ from streambt_spark.core.plan import blocks_of
 from streambt_spark.engines import binding
 from streambt_spark.engines.binding import RUN_ID, Mark
 from streambt_spark.engines.signals import Stop
-from streambt_spark.errors import OutOfSpace, RunLost, StateError, StoreUnavailable
+from streambt_spark.errors import OutOfSpace, RunLost, StateError, StoreUnavailable, StreambtError
 from streambt_spark.spark import jvm
-from streambt_spark.spark.failures import AGAIN, failure, lost
+from streambt_spark.spark.failures import AGAIN, failure, lost, of_no_folder
 from streambt_spark.spark.listener import Course, Reporter, following
 from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.session import session
 from streambt_spark.spark.sinks import write_ledger
 from streambt_spark.stores.lease import lease
-from streambt_spark.stores.location import Location
+from streambt_spark.stores.location import Location, run_folder
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -82,11 +83,15 @@ class Job:
         master: str | None = None,
         modules: Sequence[ModuleType] = (),
     ) -> Job:
-        """Return the job whose ledger and checkpoint are in `out` unless given."""
+        """Return the job whose ledger and checkpoint are in `out` unless given.
+
+        Raises ConfigError where `out` is no folder of this machine.
+        """
+        folder = run_folder(out)
         return cls(
-            Location.of(out).text,
-            Location.of(ledger or Path(out, "ledger")).text,
-            Location.of(checkpoint or Path(out, "checkpoint")).text,
+            str(folder),
+            Location.of(ledger or folder / "ledger").text,
+            Location.of(checkpoint or folder / "checkpoint").text,
             blocks or 1,
             shuffle_partitions or blocks or 1,
             arrow_batch or 100_000,
@@ -111,6 +116,16 @@ class Job:
             "blocks": self.blocks,
             "partitions": self.partitions,
         }
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder for a run that is given none; it goes with the block, and all in it."""
+    with TemporaryDirectory(prefix="streambt-", ignore_cleanup_errors=True) as folder:
+        try:
+            yield Path(folder)
+        except StreambtError as error:
+            raise of_no_folder(error) from error
 
 
 def start(

@@ -30,6 +30,7 @@ from streambt_spark.errors import (
 )
 
 AGAIN = "run the same command to resume"
+ANEW = "run it again, with --out DIR to be able to resume"
 
 _CAUSE = re.compile(r"\s*(?:Caused by: )?((?:[a-z_]\w*\.)+[A-Z][\w.$]*)(?:: (.*))?$")
 _FRAME = re.compile(r"\s+(?:at \S+\(|\.\.\. \d+ more)")
@@ -83,6 +84,11 @@ def failure(error: BaseException) -> StreambtError:
 def lost(what: str) -> RunLost:
     """Return the error of a run whose processes have ended under it."""
     return RunLost(f"{what}; {AGAIN}")
+
+
+def of_no_folder(error: StreambtError) -> StreambtError:
+    """Return the error of a run that leaves nothing to resume, without the advice to do so."""
+    return type(error)(str(error).replace(AGAIN, ANEW), **error.details)
 
 
 def is_disconnected(error: BaseException) -> bool:

@@ -20,11 +20,12 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import TYPE_CHECKING
 
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.accumulators import AccumulatorTCPServer, AccumulatorUnixServer
 from pyspark.errors import PySparkException
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
 ENDS_IN, WRITES_IN = 10, 120
 """Seconds that the end of a JVM is waited for, and where it writes its archive."""
 
-_FOLDER = "streambt-spark-"
+_FOLDER, _NEW = ".streambt-jvm-", ".streambt-new-"
+"""How the folder is called once its lock is taken, and before: hidden, so that nobody types it."""
+_LOCK = "lock"
+_OURS = b"Held while a JVM of streambt works here.\n"
 _NOISE = re.compile(
     r"Using incubator modules|Picked up (?:JAVA_TOOL|_JAVA|JDK_JAVA)_OPTIONS"
     r"|SLF4J: "  # from a copy inside the AWS bundle, which logs nowhere
@@ -68,8 +72,12 @@ class Folder:
         for left in root.glob(f"{_FOLDER}*"):
             with suppress(OSError):
                 cls(left, _locked(left)).delete()
-        path = Path(tempfile.mkdtemp(prefix=_FOLDER))
-        return cls(path, _locked(path))
+        new = Path(tempfile.mkdtemp(prefix=_NEW))
+        (new / _LOCK).write_bytes(_OURS)
+        lock = _locked(new)
+        # Not before: another start would find a folder that nobody holds.
+        path = new.rename(new.with_name(new.name.replace(_NEW, _FOLDER, 1)))
+        return cls(path, lock)
 
     def options(self) -> str:
         """Return the JVM's options to leave everything there."""
@@ -94,8 +102,14 @@ class Folder:
 
 
 def _locked(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """Return the descriptor of a folder's lock, taken; raises OSError where it is not one of ours.
+
+    The name alone proves nothing: what is deleted must hold a lock that this user's process wrote.
+    """
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
     try:
+        if os.fstat(descriptor).st_uid != os.getuid() or os.pread(descriptor, 99, 0) != _OURS:
+            raise PermissionError(f"{folder} is another's")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
@@ -123,7 +137,7 @@ class Errors:
         os.close(self.descriptor)
         with self._guard:
             self._passing = True
-            sys.stderr.writelines(self._lines)
+            _say("".join(self._lines))
 
     def reason(self) -> str:
         """Return why the JVM, which has ended, did not start."""
@@ -145,7 +159,13 @@ class Errors:
                     if not self._passing:
                         self._lines.append(line)
                     elif not self.hushed and not _TRACE.match(line):
-                        sys.stderr.write(line)
+                        _say(line)
+
+
+def _say(text: str) -> None:
+    """Write to this process's standard error; where nobody reads it, the JVM must not wait."""
+    with suppress(OSError, ValueError, AttributeError):  # a closed pipe, file, or none at all
+        sys.stderr.write(text)
 
 
 @dataclass(eq=False, slots=True)
@@ -157,6 +177,15 @@ class Jvm:
     folder: Folder | None = None
     archive: ClassArchive | None = None
     errors: Errors | None = None
+    _told: str | None = field(default=None, init=False)
+
+    def answers(self) -> bool:
+        """Return whether it can be worked with; one that was just killed is still being ended."""
+        try:
+            self.gateway.jvm.System.nanoTime()
+        except (Py4JError, OSError):
+            return False
+        return True
 
     def hush(self) -> None:
         """Pass on nothing that it says from now on: what is stopped complains of what it lacks."""
@@ -165,18 +194,25 @@ class Jvm:
 
     def ended(self) -> str | None:
         """Return how it has ended, in words; None while it runs."""
-        try:
-            code = self.gateway.proc.wait(timeout=1.0)  # its last words come before it is gone
-        except TimeoutExpired:
-            return None
-        crash = self.folder and self.folder.crash()
-        return f"Spark's Java process {_end(code)}" + (f", details in {crash}" if crash else "")
+        if self._told is None:
+            try:
+                code = self.gateway.proc.wait(timeout=1.0)  # its last words come before it is gone
+            except TimeoutExpired:
+                return None
+            crash = self.folder and self.folder.crash()
+            details = f", details in {crash}" if crash else ""
+            self._told = f"Spark's Java process {_end(code)}{details}"
+        return self._told
 
     def hurry(self) -> None:
-        """End it without its archive, whose writing takes longer than a scheduler may wait."""
-        if self.archive is not None:
+        """End it without its archive, whose writing takes longer than a scheduler may wait.
+
+        One that a session of the caller's works in is left: its end is not ours to hurry.
+        """
+        if self.archive is not None and SparkContext._active_spark_context is None:
             self.archive = None
             self.gateway.proc.kill()
+            self.end()
 
     def end(self) -> None:
         """End it, if it has not ended, and delete its folder."""
@@ -226,14 +262,14 @@ def current() -> Jvm | None:
 def start(
     settings: Mapping[str, str], jars: frozenset[Path], java: Java, archive: ClassArchive | None
 ) -> None:
-    """Start the JVM, unless this process has one left with all the jars.
+    """Start the JVM, unless this process has one left that answers and has all the jars.
 
     `archive` is that of its classes, where it has one. Raises SetupError, with what the JVM itself
     said, where it does not start.
     """
     global _current
     if _current is not None:
-        if jars <= _current.jars:
+        if jars <= _current.jars and _current.answers():
             return
         _current.end()
     options = settings.get(_OPTIONS, "")

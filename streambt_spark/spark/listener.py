@@ -125,14 +125,14 @@ class Reporter:
             for sink in tuple(self._sinks):
                 try:
                     give(sink)
-                except Exception as error:  # a full disk or a closed terminal must not end the run
+                # A full disk must not end the run, nor a closed pipe, of which rich makes an exit.
+                except (Exception, SystemExit) as error:
                     if sink in self._sinks:
                         self._sinks.remove(sink)
                         self._tell_of(sink, error)
 
-    def _tell_of(self, sink: ProgressSink, error: Exception) -> None:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        text = f"reports no longer go to {type(sink).__name__}, for it failed: {reason}"
+    def _tell_of(self, sink: ProgressSink, error: BaseException) -> None:
+        text = f"reports no longer go to {type(sink).__name__}, for it failed: {line_of(error)}"
         self.notice(Notice("sink", text))
 
 
@@ -214,8 +214,7 @@ class Listener(StreamingQueryListener):
         try:
             progress = progress_of(event.progress, self._course)
         except Exception as error:  # Spark would drop the event, and with it the stream's end
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            text = f"batch {event.progress.batchId} has no whole report: {reason}"
+            text = f"batch {event.progress.batchId} has no whole report: {line_of(error)}"
             self._reporter.notice(Notice("report", text))
             progress = _least_of(event.progress)
         self._reporter.update(progress)
@@ -255,6 +254,11 @@ def progress_of(event: StreamingQueryProgress, course: Course | None = None) -> 
         if course is not None:
             progress = course.place(progress, source)
     return progress
+
+
+def line_of(error: BaseException) -> str:
+    """Return what a notice says of an error."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _least_of(event: StreamingQueryProgress) -> Progress:
@@ -314,16 +318,27 @@ class MetricsFile:
         self._append(asdict(notice))
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        """Close the file; raises OutputError where its end cannot be written."""
+        file, self._file = self._file, None
+        if file is not None:
+            with self._writing():
+                file.close()
 
     def _append(self, content: Mapping[str, Any]) -> None:
-        try:
+        with self._writing():
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = self._path.open("a", encoding="utf-8")
             self._file.write(json.dumps(content) + "\n")
             self._file.flush()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
+            file, self._file = self._file, None
+            with suppress(OSError):  # what did not fit does not fit now
+                if file is not None:
+                    file.close()
             raise OutputError(f"cannot write metrics to {self._path}: {error.strerror}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 S3_SCHEMES = ("s3", "s3a")
+_ADDRESS = re.compile(r"([a-zA-Z][\w+.-]+):/+(.*)", re.DOTALL)
+"""A scheme and what follows; a pathlib.Path has made one slash of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +40,20 @@ class Location:
     def of(cls, path: str | os.PathLike[str]) -> Location:
         """Return the location of a path, a file:// address, or an s3:// or s3a:// address.
 
-        Raises ConfigError for another scheme.
+        Raises ConfigError for another scheme, and for an address without a bucket.
         """
         text = os.fspath(path)
-        scheme, _, rest = text.partition("://")
-        if not rest:
+        found = _ADDRESS.fullmatch(text)
+        if found is None:
             return cls(str(Path(text).expanduser().absolute()))
+        scheme, rest = found[1], found[2].rstrip("/")
         if scheme == "file":
             return cls(str(Path(unquote(urlsplit(text).path)).absolute()))
-        if scheme in S3_SCHEMES:
-            return cls(text.rstrip("/"))
-        raise ConfigError(f"address {text!r} has scheme {scheme!r}; use a folder, s3a:// or s3://")
+        if scheme in S3_SCHEMES and rest:
+            return cls(f"{scheme}://{rest}")
+        raise ConfigError(
+            f"address {text!r} is not understood; use a folder, s3a://BUCKET/… or s3://BUCKET/…"
+        )
 
     @property
     def remote(self) -> bool:
@@ -184,6 +190,24 @@ class Location:
             f"cannot write {self.text}: the disk is full ({room}); free some space, or choose a "
             "folder on another disk"
         )
+
+
+def run_folder(out: str | os.PathLike[str]) -> Path:
+    """Return the folder of a run: a path, or a file:// address.
+
+    Raises ConfigError for an address elsewhere, of which a Path would be a folder in the current
+    one.
+    """
+    text = os.fspath(out)
+    found = _ADDRESS.fullmatch(text)
+    if found is not None and found[1] != "file":
+        raise ConfigError(
+            f"--out {text} is no folder of this machine, and a run keeps its results in one; its "
+            "ledger can be elsewhere: --out DIR --ledger s3a://BUCKET/…",
+            option="--out",
+            address=text,
+        )
+    return Path(Location.of(text).text)
 
 
 def _environment() -> tuple[str, str, str, str, str]:

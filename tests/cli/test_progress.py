@@ -1,4 +1,4 @@
-"""A running job's alarm: what a strategy raised is told at once, and once."""
+"""How a running job is followed: its alarm, told at once, and once; and the end of its sinks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from streambt_spark.cli.progress import Alarm
+from streambt_spark.cli.progress import Alarm, progress_sinks
+from streambt_spark.errors import OutOfSpace
 from streambt_spark.progress import Progress
 from streambt_spark.stores.ledger import LEDGER_SCHEMA, Failure, read_failures, write_ledger
 
@@ -44,3 +45,34 @@ def test_failures_are_read_from_a_ledger(tmp_path: Path) -> None:
     assert read_failures(str(tmp_path / "none")) == []
     path = _ledger(tmp_path, FAILED)
     assert read_failures(path) == [Failure("a1b2", 1704326400000000, "boom")]
+
+
+class Closing:
+    """A sink whose end is an error, or is noted."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.closed = error, False
+
+    def update(self, progress: Progress) -> None:
+        """Nothing to say of a batch."""
+
+    def close(self) -> None:
+        """Fail, or note it."""
+        if self.error is not None:
+            raise self.error
+        self.closed = True
+
+
+def test_a_sink_that_cannot_be_closed_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """The run's own error is the one that is raised, the others are closed, and a line tells it."""
+    kept = Closing()
+
+    def run() -> None:
+        with progress_sinks(None) as sinks:
+            sinks += [Closing(OSError("of a sink")), kept]
+            raise OutOfSpace("of the run")
+
+    with pytest.raises(OutOfSpace, match="of the run"):
+        run()
+    assert kept.closed
+    assert capsys.readouterr().err == "the end of Closing failed: OSError: of a sink\n"

@@ -3,15 +3,20 @@
 import csv
 import html
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from streambt_spark import __version__
+from streambt_spark.cli import backtest
 from streambt_spark.cli.app import _run
 from streambt_spark.stores.generator import generate
 from streambt_spark.stores.lake import bars_to_batches, write_snapshot
 from tests.cli.conftest import BARS, STRATEGY, Command
+from tests.commands import STREAMBT
 
 RUN = ("run", "sma.py", "--bars", "bars.csv", "--interval", "1d")
 
@@ -73,6 +78,13 @@ def test_a_folder_is_kept_for_its_run(streambt: Command, place: Path) -> None:
     assert (place / "a" / "manifest.json").read_bytes() == before
 
 
+def test_a_folder_can_be_given_as_an_address(streambt: Command, place: Path) -> None:
+    """file:// is the folder that it names."""
+    assert streambt(*RUN, "--out", f"{place.as_uri()}/a").returncode == 0
+    assert (place / "a" / "manifest.json").exists()
+    assert not (place / "file:").exists()
+
+
 def test_a_ledger_is_kept_for_its_run(streambt: Command, place: Path) -> None:
     """--ledger takes the same run again and refuses another; a changed ledger is not compared."""
     assert streambt(*RUN, "--out", "a", "--ledger", "led").returncode == 0
@@ -91,6 +103,19 @@ def test_a_ledger_is_kept_for_its_run(streambt: Command, place: Path) -> None:
     assert "it was changed after the run" in changed.stderr
 
 
+def test_a_copied_ledger_is_not_overwritten(streambt: Command, place: Path) -> None:
+    """It has no mark that tells whose it is; deleted, its place can be written."""
+    assert streambt(*RUN, "--out", "a").returncode == 0
+    shutil.copytree(place / "a" / "ledger", place / "copy")
+    run = (*RUN, "--set", "fast=1", "--out", "b", "--ledger", "copy")
+    refused = streambt(*run)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert f"{place}/copy holds a table that no run has marked as its ledger" in refused.stderr
+    assert not (place / "b").exists()
+    shutil.rmtree(place / "copy")
+    assert streambt(*run).returncode == 0
+
+
 def test_a_snapshot_without_a_wanted_symbol_is_refused(streambt: Command, place: Path) -> None:
     """Symbols are chosen in any case, and one that is not there is named."""
     bars = generate(2, 30, "1d", 7)
@@ -101,6 +126,56 @@ def test_a_snapshot_without_a_wanted_symbol_is_refused(streambt: Command, place:
     refused = streambt(*run, "--symbols", "S001,XYZ", "--out", "b")
     assert refused.returncode == 65
     assert "has no bars of XYZ; it has S000, S001" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("--speed", "2", "--record", "metrics"), 0), (("--cash", "abc"), 2), (("--bars", "no"), 65)],
+)
+def test_remarks_that_nobody_reads_end_nothing(
+    place: Path, words: tuple[str, ...], code: int
+) -> None:
+    """The run writes its folder and prints its results, and its exit code is its own."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        done = subprocess.run(
+            [STREAMBT, *RUN, *words, "--out", "out"],
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=gone,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == code
+    assert ("results" in done.stdout) == (place / "out" / "manifest.json").exists() == (code == 0)
+
+
+def test_a_run_without_a_standard_error(place: Path) -> None:
+    """Started with the stream closed, it runs, and its results go where they belong."""
+    command = f"{STREAMBT} {' '.join(RUN)} --record metrics --out out 2>&-"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=place, stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-2:] == [
+        f"results {place}/out", f"report {place}/out/report.html"
+    ]  # fmt: skip
+
+
+def test_results_are_written_before_anything_is_said_of_them(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever becomes of the output, the folder is whole."""
+    said: dict[str, bool] = {}
+    manifest = place / "out" / "manifest.json"
+    monkeypatch.setattr(
+        backtest, "remark", lambda text: said.setdefault(text, manifest.exists()) and None
+    )
+    monkeypatch.chdir(place)
+    assert _run([*RUN, "--record", "metrics", "--out", "out"]) == 0
+    assert said
+    assert all(said.values())
 
 
 def test_show(streambt: Command) -> None:
@@ -306,6 +381,7 @@ def _strategy(line: str) -> dict[str, str]:
         (_strategy("pass"), (), 2, "no strategy was added"),
         ({"sma.py": STRATEGY}, ("--set", "fsat=2"), 2, "--set fsat: build of sma.py has no such"),
         ({}, ("--out", "bars.csv/x"), 1, "--out "),
+        ({}, ("--out", "s3a://b/x"), 2, "--out s3a://b/x is no folder of this machine"),
         ({}, ("--cash", "abc"), 2, "--cash: found 'abc', expected a valid number"),
         ({}, ("--commission", "abc"), 2, "commission 'abc' is not understood"),
         ({}, ("--symbols", "A,C"), 65, "bars.csv has no bar of C"),

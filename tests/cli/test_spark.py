@@ -58,6 +58,46 @@ def test_spark_is_the_local_run(streambt: Command, place: Path) -> None:
         assert not (place / "refused").exists()
 
 
+LIBRARY = """
+import tempfile
+from pathlib import Path
+
+import sma
+from streambt_spark import Cerebro
+
+cerebro = Cerebro()
+sma.build(cerebro, cerebro.add_data("bars.csv", interval="1d"))
+result = cerebro.run("spark", master="local[1]")
+(folder,) = Path(tempfile.gettempdir()).glob("streambt-*")
+assert (folder / "ledger").is_dir()
+print(result.digest)
+"""
+
+
+@pytest.mark.spark
+def test_a_run_without_a_folder_leaves_nothing(streambt: Command, place: Path) -> None:
+    """The command's temporary folder goes with it, a library's with the process, for its result
+    reads the ledger when asked.
+    """
+    (temporary := place / "tmp").mkdir()
+    local = streambt(*RUN)
+    done = streambt(*RUN, "--engine", "spark", TMPDIR=str(temporary))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == local.stdout
+    assert list(temporary.iterdir()) == []
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARY],
+        cwd=place,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout) == 65
+    assert list(temporary.iterdir()) == []
+
+
 TWO = """
 from streambt_spark.allocation import FixedSize
 

@@ -160,6 +160,14 @@ def test_the_metrics_file_has_a_line_for_each_batch(tmp_path: Path) -> None:
         MetricsFile(path / "below").update(REPORT)
 
 
+def test_a_metrics_file_on_a_full_disk_can_be_closed() -> None:
+    """What did not fit is told once and dropped, not written again at the end."""
+    sink = MetricsFile(Path("/dev/full"))
+    with pytest.raises(OutputError, match="cannot write metrics to /dev/full: No space left"):
+        sink.update(REPORT)
+    sink.close()
+
+
 def test_the_bar_shows_the_run() -> None:
     """Event time, rate, lag, orders so far and equity are on the bar."""
     text = io.StringIO()
@@ -195,6 +203,18 @@ def test_a_failing_sink_is_left_out_and_never_raises() -> None:
     reporter.close()
     assert kept.closed
     assert not broken.closed
+
+
+def test_a_sink_that_would_end_the_process_is_left_out() -> None:
+    """So rich tells of a closed pipe, which is no reason to end a live run."""
+
+    class Drawn(Kept):
+        def notice(self, notice: Notice) -> None:
+            raise SystemExit(1)
+
+    kept = Kept()
+    Reporter([Drawn(), kept]).tell("restart", "the query starts again")
+    assert {notice.kind for notice in kept.notices} == {"sink", "restart"}
 
 
 def test_a_notice_that_no_sink_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -277,6 +277,36 @@ def test_a_jvm_that_does_not_start_says_why(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.spark
+def test_a_jvm_that_has_ended_is_followed_by_another(tmp_path: Path) -> None:
+    """Killed while it was idle, or ended in a hurry; but never under a session of the caller's."""
+    code = """if True:
+    from pathlib import Path
+    from streambt_spark.spark import jvm
+    from streambt_spark.spark.archive import ClassArchive
+    from streambt_spark.spark.session import session
+    def count():
+        with session(master="local[1]") as spark:
+            return spark.range(3).count()
+    assert count() == 3
+    jvm.current().gateway.proc.kill()
+    assert count() == 3
+    jvm.current().archive = ClassArchive(Path("none"))
+    with session(master="local[1]") as spark:
+        jvm.current().hurry()
+        assert spark.range(3).count() == 3
+    jvm.current().hurry()
+    assert jvm.current() is None
+    assert count() == 3
+    """
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("master", "tries"),
     [

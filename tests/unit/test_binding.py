@@ -174,6 +174,21 @@ def test_another_folder_s_ledger_is_refused(tmp_path: Path) -> None:
         require_own(other)
 
 
+def test_a_folder_below_a_run_is_its_own(tmp_path: Path) -> None:
+    """Unless it is where that run has its ledger or its checkpoint, as a folder or as a ledger."""
+    begin(mark(tmp_path))
+    below = mark(tmp_path / "b", "bb22", engine="local")
+    require_own(below)
+    begin(below)
+    require_own(below)
+    require_own(mark(tmp_path))
+    for name in ("ledger", "checkpoint"):
+        place = tmp_path / name
+        for other in (mark(place, "bb22"), mark(tmp_path / "c", "bb22", ledger=str(place))):
+            with pytest.raises(OutputError, match=f"{name} holds the spark run aa11 in {tmp_path}"):
+                require_own(other)
+
+
 def test_a_folder_can_be_moved(tmp_path: Path) -> None:
     """Its mark holds where it is now, for its own run and against another one."""
     begin(mark(tmp_path / "out"))
@@ -208,3 +223,25 @@ def test_a_ledger_without_its_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointMismatch, match="but not of this checkpoint's query"):
         claim(own, RUN)
     assert [path.name for path in tmp_path.iterdir()] == ["ledger"]
+
+
+@pytest.mark.parametrize("where", ["ledger", "elsewhere"])
+def test_a_local_run_overwrites_no_table_that_has_no_mark(tmp_path: Path, where: str) -> None:
+    """A copied ledger says not whose it is; Spark refuses it for its checkpoint's sake."""
+    own = mark(tmp_path / "out", engine="local", ledger=str(tmp_path / "out" / where))
+    write_deltalake(own.ledger, pa.table({"kind": ["fill"]}))
+    with pytest.raises(OutputError, match=f"{where} holds a table that no run") as caught:
+        require_own(own)
+    assert "choose another --ledger or --out, or delete it" in str(caught.value)
+    put(own)
+    require_own(own)
+
+
+def test_a_ledger_beside_the_one_that_was_marked_is_refused(tmp_path: Path) -> None:
+    """The folder is the run's, but this table is not what it has written."""
+    begin(mark(tmp_path, engine="local", ledger=str(tmp_path / "first")))
+    other = mark(tmp_path, engine="local")
+    require_own(other)
+    write_deltalake(other.ledger, pa.table({"kind": ["fill"]}))
+    with pytest.raises(OutputError, match="ledger holds a table that no run"):
+        require_own(other)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from streambt_spark import Broker, Cerebro, Universe, indicator
 from streambt_spark.allocation import FixedSize
+from streambt_spark.cerebro import Engine
 from streambt_spark.errors import (
     BadParameter,
     ConfigError,
@@ -154,6 +156,20 @@ def test_engines_are_known_by_name() -> None:
         cerebro.run("flink")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"no options, found \['speed'\]"):
         cerebro.run("local", speed=1)
+
+
+@pytest.mark.parametrize("out", ["s3a://b/run", Path("s3a://b/run")])
+def test_a_run_s_folder_is_of_this_machine(
+    out: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written into a local folder that is called s3a:."""
+    monkeypatch.chdir(tmp_path)
+    cerebro, bars = made()
+    cerebro.add_strat(bars["close"], FixedSize(1))
+    for engine in get_args(Engine):
+        with pytest.raises(ConfigError, match="no folder of this machine"):
+            cerebro.run(engine, out=out)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_live_universe_has_a_plan_but_no_replay() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from streambt_spark.engines import job as job_module
-from streambt_spark.engines.job import Job, run
+from streambt_spark.engines.job import Job, run, temporary_folder
 from streambt_spark.engines.signals import Stop, noted
-from streambt_spark.errors import RunLost, StateError
+from streambt_spark.errors import ConfigError, OutOfSpace, RunLost, StateError
 
 
 def test_addresses_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,6 +21,34 @@ def test_addresses_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     job = Job.in_folder("out", ledger="~/ledger", checkpoint="s3a://b/c/")
     assert (job.ledger, job.checkpoint) == ("/home/me/ledger", "s3a://b/c")
     assert Job.in_folder("out").ledger == str(tmp_path / "out" / "ledger")
+
+
+def test_a_job_s_folder_is_of_this_machine(tmp_path: Path) -> None:
+    """Its ledger would otherwise be in a local folder that is called s3a:."""
+    with pytest.raises(ConfigError, match="--out s3a://b/run is no folder of this machine"):
+        Job.in_folder("s3a://b/run")
+    job = Job.in_folder(tmp_path.as_uri(), ledger="s3a://b/ledger")
+    assert (job.folder, job.ledger) == (str(tmp_path), "s3a://b/ledger")
+    assert job.checkpoint == str(tmp_path / "checkpoint")
+
+
+def test_a_temporary_folder_goes_with_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no error tells to resume what is gone with it."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fail() -> None:
+        with temporary_folder() as folder:
+            (folder / "checkpoint").mkdir()
+            raise OutOfSpace("it is full; free some, then run the same command to resume", ts=1)
+
+    with pytest.raises(OutOfSpace) as caught:
+        fail()
+    assert str(caught.value) == (
+        "it is full; free some, then run it again, with --out DIR to be able to resume"
+    )
+    assert (caught.value.ts, list(tmp_path.iterdir())) == (1, [])
 
 
 def test_a_checkpoint_fixes_the_layout(tmp_path: Path) -> None:
