@@ -81,23 +81,61 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
     assert query.starts == 1
 
 
+def interrupt(number: signal.Signals, came: list[int]) -> None:
+    """Let a signal come in the midst of a job, note how many have come on to the caller, and fail
+    for it.
+    """
+    with noted():
+        signal.raise_signal(number)
+        came.append(len(came))
+        raise ConnectionResetError("the JVM got it too")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_for_the_job_to_stop(number: signal.Signals) -> None:
-    """It is noted, what it brings about is not told, and in the end it comes to whom it is for."""
+    """It is noted, what it brings about is not told, and in the end it comes to whom it is for.
+
+    Where that handler returns, the job was stopped all the same, and says so.
+    """
     came: list[int] = []
     before = signal.signal(number, lambda number, _: came.append(number))
     try:
-        with noted() as stop:
-            signal.raise_signal(number)
-            assert stop.asked
-            assert came == []
-            raise ConnectionResetError("the JVM got it too")
-        assert came == [number]
+        with pytest.raises(RunLost) as caught:
+            interrupt(number, came)
+        assert came == [0, number]
+        assert str(caught.value) == f"stopped by {number.name}; run the same command to resume"
+        came.clear()
         with noted() as stop:
             signal.raise_signal(number)
             stop.forgive()
-        assert came == [number]
+        assert stop.asked
+        assert came == []
         with pytest.raises(StateError), noted():
             raise StateError("of its own")
     finally:
         signal.signal(number, before)
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """A shell without job control starts `… &` so; also once Spark has taken the signal."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with noted() as stop:
+            signal.raise_signal(signal.SIGINT)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            stop.listen()
+            signal.raise_signal(signal.SIGINT)
+        assert not stop.asked
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_handler_that_is_not_python_s_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python could not put it back."""
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        patched.setattr(signal, "getsignal", lambda _: None)
+        with noted():
+            pass
+    assert signal.getsignal(signal.SIGINT) is before
