@@ -18,6 +18,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 from streambt_spark.core.compilation import compile_kernels
+from streambt_spark.core.identity import digest_of
 from streambt_spark.core.plan import blocks_of
 from streambt_spark.engines import binding
 from streambt_spark.engines.binding import RUN_ID, Mark
@@ -94,6 +95,11 @@ class Job:
             tuple(modules),
         )
 
+    @property
+    def query(self) -> str:
+        """The name of its query: no other of the session has it while the ledger is held."""
+        return f"streambt-{digest_of({'ledger': self.ledger})}"
+
     def conf(self) -> dict[str, str]:
         """Return the session settings that the job needs."""
         return {
@@ -123,9 +129,10 @@ def start(
 ) -> StreamingQuery:
     """Start the job over a stream of packs (schema PACKS), whatever it comes from."""
     ledger = ledger_stream(packs, plan, blocks_of(plan, job.blocks), job.modules)
-    name = f"streambt-{plan.identity}"
     with _settings(spark, job.conf()):
-        return write_ledger(ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=name)
+        return write_ledger(
+            ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=job.query
+        )
 
 
 @contextmanager
@@ -266,7 +273,7 @@ def job_session(
             keep_classes=True,
         ) as spark,
         translated(job),
-        following(spark, reporter, course=course),
+        following(spark, reporter, name=job.query, course=course),
     ):
         stop.listen()
         compiling.join()

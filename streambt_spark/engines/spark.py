@@ -16,7 +16,8 @@ from streambt_spark.engines.job import Job, claim, holding, job_session, run, st
 from streambt_spark.engines.result import Result
 from streambt_spark.engines.signals import noted
 from streambt_spark.errors import CheckpointMismatch, LedgerDamaged, OutputError, SourceNotFound
-from streambt_spark.spark.checkpoint import offsets_of
+from streambt_spark.spark.checkpoint import committed, offsets_of
+from streambt_spark.spark.failures import lost
 from streambt_spark.spark.kafka import kafka_rows
 from streambt_spark.spark.listener import Course, Progress, ProgressSink, Reporter
 from streambt_spark.spark.operator import packed
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 CHECKED = ("lane", "seq", "kind", "reason", "count")
 """The columns that tell whether a ledger is whole."""
+CUT = "the streaming query was stopped before its end"
+"""So it is where another than this run stops it: Spark tells it from an end in no other way."""
 BARS_AT_ONCE = 2_000_000
 """Bars in a batch where nothing else is asked for: enough to hide the cost of a batch (a second or
 two), few enough to bound the memory."""
@@ -66,7 +69,8 @@ def replay(
     Bars in memory are written as a snapshot to the folder `lake`, unless an earlier call did so. A
     checkpoint that it left is resumed; one of another strategy, other settings or other bars raises
     CheckpointMismatch, a ledger that is not the checkpoint's or a lake of other bars OutputError,
-    a snapshot that was changed DataError, before anything is written. `speed` (event seconds a
+    a snapshot that was changed DataError, before anything is written; RunLost where another stops
+    the query, which can then be resumed. `speed` (event seconds a
     second) and `bars_per_second` pace the replay; `sinks` are told of its progress.
     """
     source = replace(
@@ -84,6 +88,8 @@ def replay(
         _require_at(job, moment, timeline)
         if not has_ended(job.ledger):
             _replay(plan, source, timeline, job, sinks, stop)
+            if not stop.asked:
+                _require_read(job, len(timeline))
     _require_whole(job, int(timeline.bars_before[-1]))
     settings = {"engine": "spark", "ledger": job.ledger, "snapshot": source.path}
     return Result(plan, job.ledger, calendar, settings)
@@ -128,8 +134,9 @@ def live(
     every `trigger_seconds`, or as soon as the last one is done. A call with the same arguments
     resumes. After Ctrl-C the result so far is returned, its settings saying `stopped`. The sinks
     are told when the broker stops answering, and when it answers again. Raises StoreUnavailable
-    where no broker answers, SourceNotFound where there is no such topic, CheckpointMismatch and
-    OutputError as `replay` does; a topic that was deleted and made again is another one.
+    where no broker answers, SourceNotFound where there is no such topic, CheckpointMismatch,
+    OutputError and RunLost as `replay` does; a topic that was deleted and made again is another
+    one.
     """
     identity = topic_id(bootstrap, topic)
     _require_same_topic(job, topic, identity)
@@ -167,6 +174,8 @@ def live(
             if stop.signal == SIGINT:
                 settings["stopped"] = True
                 stop.forgive()
+            if not stop.asked and not has_ended(job.ledger):
+                raise lost(CUT)
     check_numbers(read_ledger(job.ledger, columns=CHECKED), job.ledger)
     return Result(plan, job.ledger, calendar, settings)
 
@@ -218,6 +227,13 @@ def _require_at(job: Job, moment: Moment, timeline: Timeline) -> None:
             "written; put both back as they were together, or delete both to start again",
             address=job.ledger,
         )
+
+
+def _require_read(job: Job, slices: int) -> None:
+    """Raise RunLost where the query of a replay has ended before it had read every slice."""
+    batch = committed(job.checkpoint)
+    if batch < 0 or offsets_of(job.checkpoint, batch)[0]["slice"] < slices:
+        raise lost(CUT)
 
 
 def _require_whole(job: Job, bars: int) -> None:

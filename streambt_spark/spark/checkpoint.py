@@ -88,6 +88,11 @@ def offsets_of(checkpoint: str, batch: int) -> list[Any]:
     return [None if line == "-" else json.loads(line) for line in lines]
 
 
+def committed(checkpoint: str) -> int:
+    """Return the batch last committed; -1 for none."""
+    return _Log.read(Location.of(checkpoint) / COMMITS).newest
+
+
 def _mended(found: Moment, lost: int | None) -> Moment:
     """Return the moment after mending; `lost` is the batch whose offsets are empty."""
     planned, committed, written = found.planned, found.committed, found.written
