@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError
@@ -28,7 +28,7 @@ from streambt_spark.spark import jvm
 from streambt_spark.spark.failures import AGAIN, failure, lost
 from streambt_spark.spark.listener import Course, Reporter, following
 from streambt_spark.spark.operator import ledger_stream
-from streambt_spark.spark.session import session
+from streambt_spark.spark.session import in_use, session
 from streambt_spark.spark.sinks import write_ledger
 from streambt_spark.stores.lease import lease
 from streambt_spark.stores.location import Location
@@ -46,6 +46,8 @@ RESTARTS = 5
 _NEARLY_FULL = 2**20
 FIRST_WAIT = 1.0
 """Seconds before a query that failed is started again."""
+
+_starting = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +243,15 @@ def _full_place(job: Job) -> str | None:
 @contextmanager
 def _settings(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
     """Set the session's settings while a query starts, which keeps them; then set them back."""
-    before = {name: spark.conf.get(name, None) for name in conf}
-    for name, value in conf.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, was in before.items():
-            spark.conf.unset(name) if was is None else spark.conf.set(name, was)
+    with _starting:  # they are of the session, which other threads may start jobs in
+        before = {name: spark.conf.get(name, None) for name in conf}
+        for name, value in conf.items():
+            spark.conf.set(name, value)
+        try:
+            yield
+        finally:
+            for name, was in before.items():
+                spark.conf.unset(name) if was is None else spark.conf.set(name, was)
 
 
 @contextmanager
@@ -278,5 +281,5 @@ def job_session(
         stop.listen()
         compiling.join()
         yield spark
-    if stop.asked and (started := jvm.current()) is not None:
+    if stop.asked and (started := jvm.current()) is not None and not in_use():
         started.hurry()
