@@ -31,6 +31,7 @@ from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.session import in_use, session
 from streambt_spark.spark.sinks import write_ledger
 from streambt_spark.stores.lease import lease
+from streambt_spark.stores.ledger import has_ended
 from streambt_spark.stores.location import Location
 
 if TYPE_CHECKING:
@@ -168,17 +169,21 @@ def run(
 
     A query that fails for what may pass, a worker that was killed or a store that does not answer,
     is started again and goes on from its checkpoint: RESTARTS times in a row without a batch, each
-    after twice the wait of the last. `tell` is told of each.
+    after twice the wait of the last. `tell` is told of each. It is not where the stream has ended:
+    the ledger takes no batch that it has, so the query would never tell.
     """
     restarts = 0
     while not stop.asked:
-        query = begin()
+        query = None
         try:
             with translated(job):
+                if restarts and has_ended(job.ledger):
+                    return
+                query = begin()
                 _wait(query, stop, until)
             return
         except (RunLost, StoreUnavailable) as error:
-            restarts = 0 if _has_advanced(query) else restarts
+            restarts = 0 if query is not None and _has_advanced(query) else restarts
             if restarts == RESTARTS or stop.asked or _has_ended():
                 raise
             seconds, restarts = FIRST_WAIT * 2**restarts, restarts + 1

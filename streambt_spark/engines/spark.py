@@ -88,7 +88,7 @@ def replay(
         _require_at(job, moment, timeline)
         if not has_ended(job.ledger):
             _replay(plan, source, timeline, job, sinks, stop)
-            if not stop.asked:
+            if not (stop.asked or has_ended(job.ledger)):
                 _require_read(job, len(timeline))
     _require_whole(job, int(timeline.bars_before[-1]))
     settings = {"engine": "spark", "ledger": job.ledger, "snapshot": source.path}

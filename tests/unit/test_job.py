@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from streambt_spark.engines import job as job_module
 from streambt_spark.engines.job import Job, run
 from streambt_spark.engines.signals import Stop, noted
-from streambt_spark.errors import RunLost, StateError
+from streambt_spark.errors import RunLost, StateError, StoreUnavailable
+from streambt_spark.stores.ledger import write_ledger
 
 
 def test_addresses_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +81,40 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
     query = Query([StateError("damaged")])
     with pytest.raises(StateError):
         run(Job.in_folder(tmp_path), query.begin, Stop(), lambda *_: None)
+    assert query.starts == 1
+
+
+def test_a_query_that_cannot_begin_counts_as_one_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its start reads the checkpoint and opens the ledger, which may be on S3."""
+    monkeypatch.setattr(job_module, "FIRST_WAIT", 0.0)
+    query = Query([RunLost("gone")])
+    outage = [StoreUnavailable("S3 failed")] * 3
+
+    def begin() -> Any:
+        if query.starts and outage:
+            raise outage.pop()
+        return query.begin()
+
+    told: list[str] = []
+    run(Job.in_folder(tmp_path), begin, Stop(), lambda *notice: told.append(notice[1]))
+    assert query.starts == 2
+    assert [text.partition(";")[0] for text in told] == ["gone", *["S3 failed"] * 3]
+    assert told[-1].endswith("(4 of 5)")
+
+
+def test_a_stream_that_has_ended_is_not_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last batch reached the ledger, and only its commit failed: no batch would tell of the
+    end again, for the ledger takes none that it has.
+    """
+    monkeypatch.setattr(job_module, "FIRST_WAIT", 0.0)
+    job = Job.in_folder(tmp_path)
+    write_ledger(job.ledger, pa.table({"kind": ["end"]}))
+    query = Query([StoreUnavailable("S3 failed")])
+    run(job, query.begin, Stop(), lambda *_: None, until=Event())
     assert query.starts == 1
 
 
