@@ -1,6 +1,7 @@
 """A checkpoint's files as Spark writes them, looked at before a run goes on from them.
 
-metadata            the query's id
+metadata            the query's id; the folders of the next two are there before it
+sources/S/0         where source S begins, if it keeps that; read until batch 0 has ended
 offsets/N           what batch N reads, written before it runs
 commits/N           written after batch N has ended
 state/OP/P/V.delta  what partition P kept at the end of batch V - 1; V.snapshot sums all up to it
@@ -23,7 +24,8 @@ from streambt_spark.stores.delta import check_files, drop_batch, drop_undurable,
 from streambt_spark.stores.location import Location
 
 METADATA, OFFSETS, COMMITS, STATE = "metadata", "offsets", "commits", "state"
-OF_SPARK = frozenset({METADATA, OFFSETS, COMMITS, STATE, "sources"})
+SOURCES = "sources"
+OF_SPARK = frozenset({METADATA, OFFSETS, COMMITS, STATE, SOURCES})
 _VERSION = b"v1\n"
 _ADVICE = (
     "put it back from a copy that is as old as the ledger, or delete the checkpoint and the ledger "
@@ -61,8 +63,9 @@ def resume(checkpoint: str, ledger: str) -> Moment:
     drop_undurable(ledger)
     written = _written(ledger, query)
     offsets, commits = _Log.read(place / OFFSETS), _Log.read(place / COMMITS)
+    undurable = [] if commits.numbers else list(_undurable_beginnings(place / SOURCES))
     found = Moment(offsets.newest, commits.newest, written)
-    mended = _mended(found, offsets.empty)
+    mended = _mended(found, 0 if undurable and offsets.newest == 0 else offsets.empty)
     if not mended.is_one:
         raise CheckpointMismatch(
             f"checkpoint {place.text} has committed batch {_number(found.committed)}, ledger "
@@ -78,6 +81,10 @@ def resume(checkpoint: str, ledger: str) -> Moment:
         _set_ledger_back(ledger, query, found.written)
     offsets.keep(mended.planned)
     commits.keep(mended.committed)
+    for file in undurable:
+        _remove(file)
+    if mended.planned < 0:
+        (place / STATE).remove()  # Spark plans no first batch where there is any
     return mended
 
 
@@ -94,8 +101,10 @@ def committed(checkpoint: str) -> int:
 
 
 def _mended(found: Moment, lost: int | None) -> Moment:
-    """Return the moment after mending; `lost` is the batch whose offsets are empty."""
+    """Return the moment after mending; `lost` is the batch whose offsets cannot be gone on from."""
     planned, committed, written = found.planned, found.committed, found.written
+    if lost is not None and lost == planned:
+        planned -= 1
     if lost is not None and lost == planned + 1:
         committed, written = min(committed, planned), min(written, planned)
         if found.written > lost or found.committed > lost:
@@ -111,14 +120,16 @@ def _number(batch: int) -> str:
 
 def _query(place: Location) -> str:
     """Return the query's id; an empty string where Spark has not begun."""
-    names = place.names()
+    names = OF_SPARK.intersection(place.names())
+    begun = any(_Log.read(place / name).numbers for name in (OFFSETS, COMMITS))
     if METADATA not in names:
-        if found := sorted(OF_SPARK.intersection(names)):
-            raise _damaged(place / METADATA, f"it is missing, but there are {', '.join(found)}")
+        if begun or names - {OFFSETS, COMMITS}:
+            found = ", ".join(sorted(names))
+            raise _damaged(place / METADATA, f"it is missing, but there are {found}")
         return ""
     file = place / METADATA
     content = file.read_bytes()
-    if not content and not (place / OFFSETS).names():
+    if not content and not begun:
         _remove(file)  # not durable either, and nothing came of it
         return ""
     try:
@@ -127,6 +138,14 @@ def _query(place: Location) -> str:
         raise _damaged(file, "it names no query") from None
     _require_intact(file)
     return str(query)
+
+
+def _undurable_beginnings(place: Location) -> Iterator[Location]:
+    """Yield what is empty of where the sources begin: a source that reads it would fail."""
+    for source in place.names():
+        for name in (place / source).names():
+            if name.isdigit() and not (place / source / name).read_bytes():
+                yield place / source / name
 
 
 def _written(ledger: str, query: str) -> int:

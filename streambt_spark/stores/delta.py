@@ -121,7 +121,8 @@ def drop_undurable(address: str) -> bool:
 def drop_batch(address: str, query: str, batch: int) -> bool:
     """Delete the newest entry of a local log if it is what a query's batch wrote, and no more.
 
-    Returns whether it was. The batch then runs again, and writes the same.
+    Returns whether it was. The batch then runs again, and writes the same. The table's first entry
+    is the table as well, which is made again with it.
     """
     place = Location.of(address)
     found = [] if place.remote else entries(Path(place.text))
@@ -130,7 +131,9 @@ def drop_batch(address: str, query: str, batch: int) -> bool:
     newest = found[-1]
     actions = [json.loads(line) for line in newest.read_text("utf-8").splitlines() if line]
     wrote = [(a["txn"]["appId"], a["txn"]["version"]) for a in actions if "txn" in a]
-    appends = all({"commitInfo", "txn", "add"} >= action.keys() for action in actions)
+    made = set() if int(newest.stem) else {"protocol", "metaData"}
+    appended = {"commitInfo", "txn", "add"} | made
+    appends = all(appended >= action.keys() for action in actions)
     if wrote != [(query, batch)] or not appends or _is_summed_up(newest):
         return False
     _drop(newest)

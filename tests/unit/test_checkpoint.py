@@ -77,6 +77,53 @@ def test_a_run_goes_on_from_where_it_is(tmp_path: Path) -> None:
     assert offsets_of(str(tmp_path / "a" / "checkpoint"), 1) == [{"slice": 2}]
 
 
+def test_a_start_that_was_killed_has_begun_nothing(tmp_path: Path) -> None:
+    """Spark opens its logs before it writes `metadata`, which a power cut may leave empty; a batch
+    that was planned, or state, is not begun anew.
+    """
+    for number, left in enumerate((None, b"")):
+        run = Run(tmp_path / str(number), 0)
+        for folder in ("state/0/0", "state/0", "state"):
+            (run.checkpoint / folder).rmdir()
+        run.empty("metadata")
+        if left is None:
+            (run.checkpoint / "metadata").unlink()
+        else:
+            run.empty("offsets/0")
+        assert run.resume() == Moment(-1, -1, -1)
+        assert run.resume() == Moment(-1, -1, -1)
+        assert not (run.checkpoint / "metadata").exists()
+        assert not (run.checkpoint / "offsets" / "0").exists()
+        run.plan(0)
+        with pytest.raises(StateError, match=r"metadata is damaged: it is missing, but there are"):
+            run.resume()
+    lost = Run(tmp_path / "lost", 0)
+    (lost.checkpoint / "metadata").unlink()
+    with pytest.raises(StateError, match=r"it is missing, but there are commits, offsets, state"):
+        lost.resume()
+
+
+@pytest.mark.parametrize(("batches", "planned"), [(0, None), (0, 0), (1, None)])
+def test_a_topic_s_first_offsets_that_were_never_durable(
+    tmp_path: Path, batches: int, planned: int | None
+) -> None:
+    """Nothing can begin from them, so the first batch is planned anew, if it is not committed."""
+    run = Run(tmp_path, batches, planned=planned)
+    (run.checkpoint / "sources" / "0").mkdir(parents=True)
+    run.empty("sources/0/0")
+    if batches:
+        (run.checkpoint / "commits" / "0").unlink()
+    assert run.resume() == Moment(-1, -1, -1)
+    assert not (run.checkpoint / "sources" / "0" / "0").exists()
+    assert not (run.checkpoint / "offsets" / "0").exists()
+    assert not (run.checkpoint / "state").exists()
+    assert entries(run.ledger) == []
+    later = Run(tmp_path / "later", 1)
+    (later.checkpoint / "sources" / "0").mkdir(parents=True)
+    later.empty("sources/0/0")
+    assert later.resume() == Moment(0, 0, 0)  # read once, and not again
+
+
 def test_a_batch_that_was_written_but_not_committed(tmp_path: Path) -> None:
     """It runs again, and the ledger, which has it, leaves it out."""
     run = Run(tmp_path, 3)

@@ -142,6 +142,9 @@ def test_only_a_batch_s_own_entry_is_undone(table: Path) -> None:
     entry = entries(table)[-1]
     entry.write_text(entry.read_text() + "\n" + json.dumps({"remove": {"path": "x"}}))
     assert not drop_batch(str(table), "query", 1)
+    entry.unlink()
+    assert drop_batch(str(table), "query", 0)  # and with it what made the table
+    assert open_table(str(table)) is None
 
 
 def test_checksums_of_hadoop(tmp_path: Path) -> None:
