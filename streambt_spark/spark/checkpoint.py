@@ -13,8 +13,9 @@ ledger's last batch is the last committed one, or the planned one, which then on
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ METADATA, OFFSETS, COMMITS, STATE = "metadata", "offsets", "commits", "state"
 SOURCES = "sources"
 OF_SPARK = frozenset({METADATA, OFFSETS, COMMITS, STATE, SOURCES})
 _VERSION = b"v1\n"
+_VERSION_FILE = re.compile(r"\.?(\d+)\.(?:delta|snapshot)(?:\.crc)?")
 _ADVICE = (
     "put it back from a copy that is as old as the ledger, or delete the checkpoint and the ledger "
     "to start again"
@@ -55,8 +57,9 @@ def resume(checkpoint: str, ledger: str) -> Moment:
     What a power cut leaves is mended: the newest file of each kind was not durable where it is
     empty, and is dropped. Where that, or the loss of the ledger's newest entry, leaves one of the
     two a batch behind, the other one is set back by that batch, which runs again and writes the
-    same. Raises StateError or StoreError for a damaged file, by its name, CheckpointMismatch where
-    the two are not of one moment.
+    same. So is the ledger where it has a batch that is not committed and whose state is lost: Spark
+    would leave the batch out, and then lack that state. Raises StateError or StoreError for a
+    damaged file, by its name, CheckpointMismatch where the two are not of one moment.
     """
     place = Location.of(checkpoint)
     query = _query(place)
@@ -76,15 +79,19 @@ def resume(checkpoint: str, ledger: str) -> Moment:
         )
     for log in (offsets, commits):
         log.check()
-    _check_state(place / STATE, mended.committed + 1)
-    if found != mended and found.written > mended.written:
-        _set_ledger_back(ledger, query, found.written)
+    state = _State(place / STATE)
+    for file, reason in state.faults(mended.committed + 1):
+        raise _damaged(file, reason)
+    if mended.written > mended.committed and any(state.faults(mended.written + 1)):
+        mended = replace(mended, written=mended.committed)
+    for batch in range(found.written, mended.written, -1):
+        _set_ledger_back(ledger, query, batch)
     offsets.keep(mended.planned)
     commits.keep(mended.committed)
     for file in undurable:
         _remove(file)
-    if mended.planned < 0:
-        (place / STATE).remove()  # Spark plans no first batch where there is any
+    if mended.written == mended.committed:
+        state.keep(mended.committed + 1, begun=mended.planned >= 0)
     return mended
 
 
@@ -166,7 +173,7 @@ def _written(ledger: str, query: str) -> int:
 def _set_ledger_back(ledger: str, query: str, batch: int) -> None:
     if not drop_batch(ledger, query, batch):
         raise StateError(
-            f"the checkpoint lost what batch {batch} has read, and ledger {ledger} cannot be set "
+            f"the checkpoint has lost a part of batch {batch}, and ledger {ledger} cannot be set "
             f"back to the batch before; delete the checkpoint and the ledger to start again",
             address=ledger,
         )
@@ -220,22 +227,45 @@ def _is_json(content: bytes) -> bool:
         return False
 
 
-def _check_state(place: Location, version: int) -> None:
-    if version < 1:
-        return
-    for partition in _partitions(place):
-        for name in _needed(partition.names(), version):
-            file = partition / name
-            if name not in partition.names():
-                raise _damaged(file, "it is missing")
-            _require_intact(file)
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the batches have kept, by version: batch N begins with version N, and makes N + 1."""
 
+    place: Location
 
-def _partitions(place: Location) -> Iterator[Location]:
-    for operator in place.names():
-        for partition in (place / operator).names():
-            if partition.isdigit():
-                yield place / operator / partition
+    def faults(self, version: int) -> Iterator[tuple[Location, str]]:
+        """Yield the files that a version lacks, or that are damaged, and how."""
+        if version < 1:
+            return
+        partitions = list(self._partitions())
+        if not partitions:
+            yield self.place, "it is missing"
+        for partition in partitions:
+            names = partition.names()
+            for name in _needed(names, version):
+                if name not in names:
+                    yield partition / name, "it is missing"
+                elif not _is_intact(partition / name):
+                    yield partition / name, "it is not as it was written"
+
+    def keep(self, version: int, *, begun: bool) -> None:
+        """Delete what is newer, which a batch that runs again makes again.
+
+        Where no batch has `begun` all of it goes: Spark plans no first one where there is any.
+        """
+        if not begun:
+            self.place.remove()
+            return
+        for partition in self._partitions():
+            for name in partition.names():
+                if (found := _VERSION_FILE.fullmatch(name)) and int(found[1]) > version:
+                    (partition / name).remove()
+
+    def _partitions(self) -> Iterator[Location]:
+        for operator in self.place.names():
+            for partition in (self.place / operator).names():
+                if partition.isdigit():
+                    yield self.place / operator / partition
 
 
 def _needed(names: list[str], version: int) -> list[str]:
@@ -249,8 +279,12 @@ def _needed(names: list[str], version: int) -> list[str]:
 
 
 def _require_intact(file: Location) -> None:
-    if not file.remote and not intact(Path(file.text)):
+    if not _is_intact(file):
         raise _damaged(file, "it is not as it was written")
+
+
+def _is_intact(file: Location) -> bool:
+    return file.remote or intact(Path(file.text))
 
 
 def _remove(file: Location) -> None:
