@@ -29,7 +29,7 @@ from streambt_spark.spark.failures import AGAIN, failure, lost
 from streambt_spark.spark.listener import Course, Reporter, following
 from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.session import in_use, session
-from streambt_spark.spark.sinks import write_ledger
+from streambt_spark.spark.sinks import DEFAULTS, write_ledger
 from streambt_spark.stores.lease import lease
 from streambt_spark.stores.ledger import has_ended
 from streambt_spark.stores.location import Location
@@ -106,6 +106,7 @@ class Job:
     def conf(self) -> dict[str, str]:
         """Return the session settings that the job needs."""
         return {
+            **DEFAULTS,
             "spark.sql.shuffle.partitions": str(self.partitions),
             "spark.sql.execution.arrow.maxRecordsPerBatch": str(self.arrow_batch),
             "spark.sql.session.timeZone": "UTC",

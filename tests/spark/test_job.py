@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 
@@ -24,6 +25,12 @@ from streambt_spark.streams.replay import Replay
 from tests.services.kafka import KafkaBroker
 
 DAY = 86_400_000_000
+UNREAD = {
+    "enableDeletionVectors": "true",
+    "columnMapping.mode": "name",
+    "checkpointPolicy": "v2",
+    "enableTypeWidening": "true",
+}
 CUT = "the streaming query was stopped before its end; run the same command to resume"
 
 
@@ -73,6 +80,23 @@ def test_a_replay_that_another_stops_can_be_resumed(spark: SparkSession, tmp_pat
     assert str(caught.value) == CUT
     resumed = cerebro.run("spark", out=tmp_path, slices_per_batch=4)
     assert resumed.digest == cerebro.run("local").digest
+
+
+def test_a_ledger_is_read_whatever_tables_the_session_makes(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Some clusters give every new table features that only Spark reads."""
+    prefix, cerebro = "spark.databricks.delta.properties.defaults.", crossing(few_bars())
+    for name, value in UNREAD.items():
+        spark.conf.set(prefix + name, value)
+    try:
+        found = cerebro.run("spark", out=tmp_path)
+        assert {name: spark.conf.get(prefix + name) for name in UNREAD} == UNREAD
+    finally:
+        for name in UNREAD:
+            spark.conf.unset(prefix + name)
+    assert found.digest == cerebro.run("local").digest
+    assert DeltaTable(tmp_path / "ledger").protocol().min_reader_version == 1
 
 
 @pytest.mark.store
