@@ -27,6 +27,7 @@ from streambt_spark.stores.ledger import (
     check_numbers,
     has_ended,
     is_ended,
+    ledger_exists,
     read_ledger,
     rows_read,
 )
@@ -132,11 +133,11 @@ def live(
 
     The job is the replay's but for its source and its trigger, and so is the ledger. A batch starts
     every `trigger_seconds`, or as soon as the last one is done. A call with the same arguments
-    resumes. After Ctrl-C the result so far is returned, its settings saying `stopped`. The sinks
-    are told when the broker stops answering, and when it answers again. Raises StoreUnavailable
-    where no broker answers, SourceNotFound where there is no such topic, CheckpointMismatch,
-    OutputError and RunLost as `replay` does; a topic that was deleted and made again is another
-    one.
+    resumes. After Ctrl-C the result so far, where there is one, is returned, its settings saying
+    `stopped`. The sinks are told when the broker stops answering, and when it answers again. Raises
+    StoreUnavailable where no broker answers, SourceNotFound where there is no such topic,
+    CheckpointMismatch, OutputError and RunLost as `replay` does; a topic that was deleted and made
+    again is another one.
     """
     identity = topic_id(bootstrap, topic)
     _require_same_topic(job, topic, identity)
@@ -171,13 +172,23 @@ def live(
                 )
             if watch.replaced.is_set():
                 raise _replaced(job, topic)
-            if stop.signal == SIGINT:
+            if forgiven(job, stop):
                 settings["stopped"] = True
-                stop.forgive()
             if not stop.asked and not has_ended(job.ledger):
                 raise lost(CUT)
     check_numbers(read_ledger(job.ledger, columns=CHECKED), job.ledger)
     return Result(plan, job.ledger, calendar, settings)
+
+
+def forgiven(job: Job, stop: Stop) -> bool:
+    """Take Ctrl-C for a live run's end where that leaves a result; return whether it did.
+
+    Before the first batch there is no ledger, and the signal comes again.
+    """
+    if stop.signal != SIGINT or not ledger_exists(job.ledger):
+        return False
+    stop.forgive()
+    return True
 
 
 def _require_same_topic(job: Job, topic: str, identity: str | None) -> None:

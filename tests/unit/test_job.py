@@ -13,6 +13,7 @@ import pytest
 from streambt_spark.engines import job as job_module
 from streambt_spark.engines.job import Job, run
 from streambt_spark.engines.signals import Stop, noted
+from streambt_spark.engines.spark import forgiven
 from streambt_spark.errors import RunLost, StateError, StoreUnavailable
 from streambt_spark.stores.ledger import write_ledger
 
@@ -176,3 +177,16 @@ def test_a_handler_that_is_not_python_s_is_left_alone(monkeypatch: pytest.Monkey
         with noted():
             pass
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_ends_a_live_run_that_has_a_result(tmp_path: Path) -> None:
+    """Before the first batch there is none to return, and the signal comes to whom it is for."""
+    job, stop = Job.in_folder(tmp_path), Stop()
+    stop.ask(signal.SIGINT)
+    assert not forgiven(job, stop)
+    assert stop.signal == signal.SIGINT
+    write_ledger(job.ledger, pa.table({"kind": ["equity"]}))
+    assert forgiven(job, stop)
+    assert stop.signal is None
+    stop.ask(signal.SIGTERM)
+    assert not forgiven(job, stop)
