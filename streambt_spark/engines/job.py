@@ -30,7 +30,7 @@ from streambt_spark.spark.listener import Course, Reporter, following
 from streambt_spark.spark.operator import ledger_stream
 from streambt_spark.spark.session import in_use, session
 from streambt_spark.spark.sinks import DEFAULTS, write_ledger
-from streambt_spark.stores.lease import lease
+from streambt_spark.stores.lease import Lease, lease
 from streambt_spark.stores.ledger import has_ended
 from streambt_spark.stores.location import Location
 
@@ -140,10 +140,10 @@ def start(
 
 
 @contextmanager
-def holding(job: Job) -> Iterator[None]:
+def holding(job: Job) -> Iterator[Lease]:
     """Hold the job's places; raises StoreConflict where another run works in one of them."""
-    with lease(job.folder, job.ledger, job.checkpoint):
-        yield
+    with lease(job.folder, job.ledger, job.checkpoint) as held:
+        yield held
 
 
 def claim(job: Job, plan: Plan, bars: str, **layout: Any) -> Moment:
@@ -161,6 +161,7 @@ def claim(job: Job, plan: Plan, bars: str, **layout: Any) -> Moment:
 
 def run(
     job: Job,
+    held: Lease,
     begin: Callable[[], StreamingQuery],
     stop: Stop,
     tell: Callable[[str, str], None],
@@ -171,17 +172,19 @@ def run(
     A query that fails for what may pass, a worker that was killed or a store that does not answer,
     is started again and goes on from its checkpoint: RESTARTS times in a row without a batch, each
     after twice the wait of the last. `tell` is told of each. It is not where the stream has ended:
-    the ledger takes no batch that it has, so the query would never tell.
+    the ledger takes no batch that it has, so the query would never tell. Raises StoreConflict,
+    the query stopped, where the places that are `held` may be another run's by now.
     """
     restarts = 0
     while not stop.asked:
         query = None
         try:
             with translated(job):
+                held.check()
                 if restarts and has_ended(job.ledger):
                     return
                 query = begin()
-                _wait(query, stop, until)
+                _wait(query, held, stop, until)
             return
         except (RunLost, StoreUnavailable) as error:
             restarts = 0 if query is not None and _has_advanced(query) else restarts
@@ -195,9 +198,10 @@ def run(
                 return
 
 
-def _wait(query: StreamingQuery, stop: Stop, until: Event | None) -> None:
+def _wait(query: StreamingQuery, held: Lease, stop: Stop, until: Event | None) -> None:
     try:
         while not query.awaitTermination(1):
+            held.check()
             if stop.asked and (started := jvm.current()) is not None:
                 started.hush()
             if stop.asked or (until is not None and until.is_set()):

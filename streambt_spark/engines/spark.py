@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from streambt_spark.core.plan import Plan
     from streambt_spark.engines.signals import Stop
     from streambt_spark.spark.checkpoint import Moment
+    from streambt_spark.stores.lease import Lease
     from streambt_spark.streams.pace import Timeline
 
 CHECKED = ("lane", "seq", "kind", "reason", "count")
@@ -81,14 +82,14 @@ def replay(
         slices_per_batch=slices_per_batch or max(1, BARS_AT_ONCE // len(plan.symbols)),
     )
     unwritten = bars if isinstance(bars, Bars) and not _holds(source) else None
-    with holding(job), noted() as stop:
+    with holding(job) as held, noted() as stop:
         moment = claim(job, plan, str(source.digest))
         if unwritten is not None:
             write_snapshot(bars_to_batches(unwritten), source.path, interval=unwritten.interval)
         timeline = source.timeline()
         _require_at(job, moment, timeline)
         if not has_ended(job.ledger):
-            _replay(plan, source, timeline, job, sinks, stop)
+            _replay(plan, source, timeline, job, held, sinks, stop)
             if not (stop.asked or has_ended(job.ledger)):
                 _require_read(job, len(timeline))
     _require_whole(job, int(timeline.bars_before[-1]))
@@ -101,6 +102,7 @@ def _replay(
     source: Replay,
     timeline: Timeline,
     job: Job,
+    held: Lease,
     sinks: Sequence[ProgressSink],
     stop: Stop,
 ) -> None:
@@ -114,7 +116,13 @@ def _replay(
         # The records that Spark hands the operator in one Arrow batch are packs.
         by_pack = replace(job, arrow_batch=max(1, job.arrow_batch // rows_per_pack))
         trigger = {"availableNow": True}
-        run(job, lambda: start(spark, plan, packs, by_pack, trigger=trigger), stop, reporter.tell)
+        run(
+            job,
+            held,
+            lambda: start(spark, plan, packs, by_pack, trigger=trigger),
+            stop,
+            reporter.tell,
+        )
 
 
 def live(
@@ -142,7 +150,7 @@ def live(
     identity = topic_id(bootstrap, topic)
     _require_same_topic(job, topic, identity)
     settings: dict[str, Any] = {"engine": "spark", "ledger": job.ledger, "topic": topic}
-    with holding(job), noted() as stop:
+    with holding(job) as held, noted() as stop:
         if claim(job, plan, f"kafka topic {topic}", topic_id=identity).written >= 0:
             check_numbers(read_ledger(job.ledger), job.ledger)
         if not has_ended(job.ledger):
@@ -165,6 +173,7 @@ def live(
                 packs = packed(rows, plan.symbols, plan.interval)
                 run(
                     job,
+                    held,
                     lambda: start(spark, plan, packs, job, trigger=trigger),
                     stop,
                     reporter.tell,

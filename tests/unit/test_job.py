@@ -14,8 +14,10 @@ from streambt_spark.engines import job as job_module
 from streambt_spark.engines.job import Job, run
 from streambt_spark.engines.signals import Stop, noted
 from streambt_spark.engines.spark import forgiven
-from streambt_spark.errors import RunLost, StateError, StoreUnavailable
+from streambt_spark.errors import RunLost, StateError, StoreConflict, StoreUnavailable
+from streambt_spark.stores.lease import Held, Lease
 from streambt_spark.stores.ledger import write_ledger
+from streambt_spark.stores.location import Location
 
 
 def test_addresses_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +71,7 @@ def test_a_query_is_started_again_a_few_times(
     told: list[str] = []
     lost = None
     try:
-        run(Job.in_folder(tmp_path), query.begin, Stop(), lambda *notice: told.append(notice[1]))
+        run(Job.in_folder(tmp_path), Lease(), query.begin, Stop(), lambda *n: told.append(n[1]))
     except RunLost as error:
         lost = error
     assert (query.starts, len(told)) == (starts, starts - 1)
@@ -81,7 +83,7 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
     """Damage and a strategy's own errors are no bad luck."""
     query = Query([StateError("damaged")])
     with pytest.raises(StateError):
-        run(Job.in_folder(tmp_path), query.begin, Stop(), lambda *_: None)
+        run(Job.in_folder(tmp_path), Lease(), query.begin, Stop(), lambda *_: None)
     assert query.starts == 1
 
 
@@ -99,7 +101,7 @@ def test_a_query_that_cannot_begin_counts_as_one_that_failed(
         return query.begin()
 
     told: list[str] = []
-    run(Job.in_folder(tmp_path), begin, Stop(), lambda *notice: told.append(notice[1]))
+    run(Job.in_folder(tmp_path), Lease(), begin, Stop(), lambda *notice: told.append(notice[1]))
     assert query.starts == 2
     assert [text.partition(";")[0] for text in told] == ["gone", *["S3 failed"] * 3]
     assert told[-1].endswith("(4 of 5)")
@@ -115,8 +117,35 @@ def test_a_stream_that_has_ended_is_not_started_again(
     job = Job.in_folder(tmp_path)
     write_ledger(job.ledger, pa.table({"kind": ["end"]}))
     query = Query([StoreUnavailable("S3 failed")])
-    run(job, query.begin, Stop(), lambda *_: None, until=Event())
+    run(job, Lease(), query.begin, Stop(), lambda *_: None, until=Event())
     assert query.starts == 1
+
+
+class Endless(Query):
+    """A query that runs until it is stopped, and lets a lease run out meanwhile."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__([])
+        self.held, self.stopped = held, False
+
+    def awaitTermination(self, _: float) -> bool:  # noqa: N802
+        """Return whether it was stopped."""
+        self.held.good_until = 0.0
+        return self.stopped
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.stopped = True
+
+
+def test_who_holds_its_places_no_more_stops_its_query(tmp_path: Path) -> None:
+    """Another run may write there by now; nor does it start a query then."""
+    held = Held(Location("s3a://bucket/ledger"), 1)
+    query = Endless(held)
+    for _ in range(2):
+        with pytest.raises(StoreConflict, match="has not renewed its lease of s3a://bucket/ledger"):
+            run(Job.in_folder(tmp_path), Lease((held,)), query.begin, Stop(), lambda *_: None)
+        assert (query.starts, query.stopped) == (1, True)
 
 
 def interrupt(number: signal.Signals, came: list[int]) -> None:
