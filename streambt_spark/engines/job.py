@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import TemporaryDirectory
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 from streambt_spark.core.compilation import compile_kernels
+from streambt_spark.core.identity import digest_of
 from streambt_spark.core.plan import blocks_of
 from streambt_spark.engines import binding
 from streambt_spark.engines.binding import RUN_ID, Mark
@@ -28,9 +29,10 @@ from streambt_spark.spark import jvm
 from streambt_spark.spark.failures import AGAIN, failure, lost, of_no_folder
 from streambt_spark.spark.listener import Course, Reporter, following
 from streambt_spark.spark.operator import ledger_stream
-from streambt_spark.spark.session import session
-from streambt_spark.spark.sinks import write_ledger
-from streambt_spark.stores.lease import lease
+from streambt_spark.spark.session import in_use, session
+from streambt_spark.spark.sinks import DEFAULTS, write_ledger
+from streambt_spark.stores.lease import Lease, lease
+from streambt_spark.stores.ledger import has_ended
 from streambt_spark.stores.location import Location, run_folder
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ RESTARTS = 5
 _NEARLY_FULL = 2**20
 FIRST_WAIT = 1.0
 """Seconds before a query that failed is started again."""
+
+_starting = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +103,15 @@ class Job:
             tuple(modules),
         )
 
+    @property
+    def query(self) -> str:
+        """The name of its query: no other of the session has it while the ledger is held."""
+        return f"streambt-{digest_of({'ledger': self.ledger})}"
+
     def conf(self) -> dict[str, str]:
         """Return the session settings that the job needs."""
         return {
+            **DEFAULTS,
             "spark.sql.shuffle.partitions": str(self.partitions),
             "spark.sql.execution.arrow.maxRecordsPerBatch": str(self.arrow_batch),
             "spark.sql.session.timeZone": "UTC",
@@ -138,16 +148,17 @@ def start(
 ) -> StreamingQuery:
     """Start the job over a stream of packs (schema PACKS), whatever it comes from."""
     ledger = ledger_stream(packs, plan, blocks_of(plan, job.blocks), job.modules)
-    name = f"streambt-{plan.identity}"
     with _settings(spark, job.conf()):
-        return write_ledger(ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=name)
+        return write_ledger(
+            ledger, job.ledger, job.checkpoint, trigger=dict(trigger), name=job.query
+        )
 
 
 @contextmanager
-def holding(job: Job) -> Iterator[None]:
+def holding(job: Job) -> Iterator[Lease]:
     """Hold the job's places; raises StoreConflict where another run works in one of them."""
-    with lease(job.folder, job.ledger, job.checkpoint):
-        yield
+    with lease(job.folder, job.ledger, job.checkpoint) as held:
+        yield held
 
 
 def claim(job: Job, plan: Plan, bars: str, **layout: Any) -> Moment:
@@ -165,6 +176,7 @@ def claim(job: Job, plan: Plan, bars: str, **layout: Any) -> Moment:
 
 def run(
     job: Job,
+    held: Lease,
     begin: Callable[[], StreamingQuery],
     stop: Stop,
     tell: Callable[[str, str], None],
@@ -174,17 +186,23 @@ def run(
 
     A query that fails for what may pass, a worker that was killed or a store that does not answer,
     is started again and goes on from its checkpoint: RESTARTS times in a row without a batch, each
-    after twice the wait of the last. `tell` is told of each.
+    after twice the wait of the last. `tell` is told of each. It is not where the stream has ended:
+    the ledger takes no batch that it has, so the query would never tell. Raises StoreConflict,
+    the query stopped, where the places that are `held` may be another run's by now.
     """
     restarts = 0
     while not stop.asked:
-        query = begin()
+        query = None
         try:
             with translated(job):
-                _wait(query, stop, until)
+                held.check()
+                if restarts and has_ended(job.ledger):
+                    return
+                query = begin()
+                _wait(query, held, stop, until)
             return
         except (RunLost, StoreUnavailable) as error:
-            restarts = 0 if _has_advanced(query) else restarts
+            restarts = 0 if query is not None and _has_advanced(query) else restarts
             if restarts == RESTARTS or stop.asked or _has_ended():
                 raise
             seconds, restarts = FIRST_WAIT * 2**restarts, restarts + 1
@@ -195,9 +213,10 @@ def run(
                 return
 
 
-def _wait(query: StreamingQuery, stop: Stop, until: Event | None) -> None:
+def _wait(query: StreamingQuery, held: Lease, stop: Stop, until: Event | None) -> None:
     try:
         while not query.awaitTermination(1):
+            held.check()
             if stop.asked and (started := jvm.current()) is not None:
                 started.hush()
             if stop.asked or (until is not None and until.is_set()):
@@ -249,14 +268,15 @@ def _full_place(job: Job) -> str | None:
 @contextmanager
 def _settings(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
     """Set the session's settings while a query starts, which keeps them; then set them back."""
-    before = {name: spark.conf.get(name, None) for name in conf}
-    for name, value in conf.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, was in before.items():
-            spark.conf.unset(name) if was is None else spark.conf.set(name, was)
+    with _starting:  # they are of the session, which other threads may start jobs in
+        before = {name: spark.conf.get(name, None) for name in conf}
+        for name, value in conf.items():
+            spark.conf.set(name, value)
+        try:
+            yield
+        finally:
+            for name, was in before.items():
+                spark.conf.unset(name) if was is None else spark.conf.set(name, was)
 
 
 @contextmanager
@@ -281,10 +301,10 @@ def job_session(
             keep_classes=True,
         ) as spark,
         translated(job),
-        following(spark, reporter, course=course),
+        following(spark, reporter, name=job.query, course=course),
     ):
         stop.listen()
         compiling.join()
         yield spark
-    if stop.asked and (started := jvm.current()) is not None:
+    if stop.asked and (started := jvm.current()) is not None and not in_use():
         started.hurry()

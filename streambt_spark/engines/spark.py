@@ -16,7 +16,8 @@ from streambt_spark.engines.job import Job, claim, holding, job_session, run, st
 from streambt_spark.engines.result import Result
 from streambt_spark.engines.signals import noted
 from streambt_spark.errors import CheckpointMismatch, LedgerDamaged, OutputError, SourceNotFound
-from streambt_spark.spark.checkpoint import offsets_of
+from streambt_spark.spark.checkpoint import committed, offsets_of
+from streambt_spark.spark.failures import lost
 from streambt_spark.spark.kafka import kafka_rows
 from streambt_spark.spark.listener import Course, Progress, ProgressSink, Reporter
 from streambt_spark.spark.operator import packed
@@ -26,6 +27,7 @@ from streambt_spark.stores.ledger import (
     check_numbers,
     has_ended,
     is_ended,
+    ledger_exists,
     read_ledger,
     rows_read,
 )
@@ -40,10 +42,13 @@ if TYPE_CHECKING:
     from streambt_spark.core.plan import Plan
     from streambt_spark.engines.signals import Stop
     from streambt_spark.spark.checkpoint import Moment
+    from streambt_spark.stores.lease import Lease
     from streambt_spark.streams.pace import Timeline
 
 CHECKED = ("lane", "seq", "kind", "reason", "count")
 """The columns that tell whether a ledger is whole."""
+CUT = "the streaming query was stopped before its end"
+"""So it is where another than this run stops it: Spark tells it from an end in no other way."""
 BARS_AT_ONCE = 2_000_000
 """Bars in a batch where nothing else is asked for: enough to hide the cost of a batch (a second or
 two), few enough to bound the memory."""
@@ -66,7 +71,8 @@ def replay(
     Bars in memory are written as a snapshot to the folder `lake`, unless an earlier call did so. A
     checkpoint that it left is resumed; one of another strategy, other settings or other bars raises
     CheckpointMismatch, a ledger that is not the checkpoint's or a lake of other bars OutputError,
-    a snapshot that was changed DataError, before anything is written. `speed` (event seconds a
+    a snapshot that was changed DataError, before anything is written; RunLost where another stops
+    the query, which can then be resumed. `speed` (event seconds a
     second) and `bars_per_second` pace the replay; `sinks` are told of its progress.
     """
     source = replace(
@@ -76,14 +82,16 @@ def replay(
         slices_per_batch=slices_per_batch or max(1, BARS_AT_ONCE // len(plan.symbols)),
     )
     unwritten = bars if isinstance(bars, Bars) and not _holds(source) else None
-    with holding(job), noted() as stop:
+    with holding(job) as held, noted() as stop:
         moment = claim(job, plan, str(source.digest))
         if unwritten is not None:
             write_snapshot(bars_to_batches(unwritten), source.path, interval=unwritten.interval)
         timeline = source.timeline()
         _require_at(job, moment, timeline)
         if not has_ended(job.ledger):
-            _replay(plan, source, timeline, job, sinks, stop)
+            _replay(plan, source, timeline, job, held, sinks, stop)
+            if not (stop.asked or has_ended(job.ledger)):
+                _require_read(job, len(timeline))
     _require_whole(job, int(timeline.bars_before[-1]))
     settings = {"engine": "spark", "ledger": job.ledger, "snapshot": source.path}
     return Result(plan, job.ledger, calendar, settings)
@@ -94,6 +102,7 @@ def _replay(
     source: Replay,
     timeline: Timeline,
     job: Job,
+    held: Lease,
     sinks: Sequence[ProgressSink],
     stop: Stop,
 ) -> None:
@@ -107,7 +116,13 @@ def _replay(
         # The records that Spark hands the operator in one Arrow batch are packs.
         by_pack = replace(job, arrow_batch=max(1, job.arrow_batch // rows_per_pack))
         trigger = {"availableNow": True}
-        run(job, lambda: start(spark, plan, packs, by_pack, trigger=trigger), stop, reporter.tell)
+        run(
+            job,
+            held,
+            lambda: start(spark, plan, packs, by_pack, trigger=trigger),
+            stop,
+            reporter.tell,
+        )
 
 
 def live(
@@ -126,15 +141,16 @@ def live(
 
     The job is the replay's but for its source and its trigger, and so is the ledger. A batch starts
     every `trigger_seconds`, or as soon as the last one is done. A call with the same arguments
-    resumes. After Ctrl-C the result so far is returned, its settings saying `stopped`. The sinks
-    are told when the broker stops answering, and when it answers again. Raises StoreUnavailable
-    where no broker answers, SourceNotFound where there is no such topic, CheckpointMismatch and
-    OutputError as `replay` does; a topic that was deleted and made again is another one.
+    resumes. After Ctrl-C the result so far, where there is one, is returned, its settings saying
+    `stopped`. The sinks are told when the broker stops answering, and when it answers again. Raises
+    StoreUnavailable where no broker answers, SourceNotFound where there is no such topic,
+    CheckpointMismatch, OutputError and RunLost as `replay` does; a topic that was deleted and made
+    again is another one.
     """
     identity = topic_id(bootstrap, topic)
     _require_same_topic(job, topic, identity)
     settings: dict[str, Any] = {"engine": "spark", "ledger": job.ledger, "topic": topic}
-    with holding(job), noted() as stop:
+    with holding(job) as held, noted() as stop:
         if claim(job, plan, f"kafka topic {topic}", topic_id=identity).written >= 0:
             check_numbers(read_ledger(job.ledger), job.ledger)
         if not has_ended(job.ledger):
@@ -157,6 +173,7 @@ def live(
                 packs = packed(rows, plan.symbols, plan.interval)
                 run(
                     job,
+                    held,
                     lambda: start(spark, plan, packs, job, trigger=trigger),
                     stop,
                     reporter.tell,
@@ -164,11 +181,23 @@ def live(
                 )
             if watch.replaced.is_set():
                 raise _replaced(job, topic)
-            if stop.signal == SIGINT:
+            if forgiven(job, stop):
                 settings["stopped"] = True
-                stop.forgive()
+            if not stop.asked and not has_ended(job.ledger):
+                raise lost(CUT)
     check_numbers(read_ledger(job.ledger, columns=CHECKED), job.ledger)
     return Result(plan, job.ledger, calendar, settings)
+
+
+def forgiven(job: Job, stop: Stop) -> bool:
+    """Take Ctrl-C for a live run's end where that leaves a result; return whether it did.
+
+    Before the first batch there is no ledger, and the signal comes again.
+    """
+    if stop.signal != SIGINT or not ledger_exists(job.ledger):
+        return False
+    stop.forgive()
+    return True
 
 
 def _require_same_topic(job: Job, topic: str, identity: str | None) -> None:
@@ -218,6 +247,13 @@ def _require_at(job: Job, moment: Moment, timeline: Timeline) -> None:
             "written; put both back as they were together, or delete both to start again",
             address=job.ledger,
         )
+
+
+def _require_read(job: Job, slices: int) -> None:
+    """Raise RunLost where the query of a replay has ended before it had read every slice."""
+    batch = committed(job.checkpoint)
+    if batch < 0 or offsets_of(job.checkpoint, batch)[0]["slice"] < slices:
+        raise lost(CUT)
 
 
 def _require_whole(job: Job, bars: int) -> None:

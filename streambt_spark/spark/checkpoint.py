@@ -1,6 +1,7 @@
 """A checkpoint's files as Spark writes them, looked at before a run goes on from them.
 
-metadata            the query's id
+metadata            the query's id; the folders of the next two are there before it
+sources/S/0         where source S begins, if it keeps that; read until batch 0 has ended
 offsets/N           what batch N reads, written before it runs
 commits/N           written after batch N has ended
 state/OP/P/V.delta  what partition P kept at the end of batch V - 1; V.snapshot sums all up to it
@@ -12,8 +13,9 @@ ledger's last batch is the last committed one, or the planned one, which then on
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,10 @@ from streambt_spark.stores.delta import check_files, drop_batch, drop_undurable,
 from streambt_spark.stores.location import Location
 
 METADATA, OFFSETS, COMMITS, STATE = "metadata", "offsets", "commits", "state"
-OF_SPARK = frozenset({METADATA, OFFSETS, COMMITS, STATE, "sources"})
+SOURCES = "sources"
+OF_SPARK = frozenset({METADATA, OFFSETS, COMMITS, STATE, SOURCES})
 _VERSION = b"v1\n"
+_VERSION_FILE = re.compile(r"\.?(\d+)\.(?:delta|snapshot)(?:\.crc)?")
 _ADVICE = (
     "put it back from a copy that is as old as the ledger, or delete the checkpoint and the ledger "
     "to start again"
@@ -53,16 +57,18 @@ def resume(checkpoint: str, ledger: str) -> Moment:
     What a power cut leaves is mended: the newest file of each kind was not durable where it is
     empty, and is dropped. Where that, or the loss of the ledger's newest entry, leaves one of the
     two a batch behind, the other one is set back by that batch, which runs again and writes the
-    same. Raises StateError or StoreError for a damaged file, by its name, CheckpointMismatch where
-    the two are not of one moment.
+    same. So is the ledger where it has a batch that is not committed and whose state is lost: Spark
+    would leave the batch out, and then lack that state. Raises StateError or StoreError for a
+    damaged file, by its name, CheckpointMismatch where the two are not of one moment.
     """
     place = Location.of(checkpoint)
     query = _query(place)
     drop_undurable(ledger)
     written = _written(ledger, query)
     offsets, commits = _Log.read(place / OFFSETS), _Log.read(place / COMMITS)
+    undurable = [] if commits.numbers else list(_undurable_beginnings(place / SOURCES))
     found = Moment(offsets.newest, commits.newest, written)
-    mended = _mended(found, offsets.empty)
+    mended = _mended(found, 0 if undurable and offsets.newest == 0 else offsets.empty)
     if not mended.is_one:
         raise CheckpointMismatch(
             f"checkpoint {place.text} has committed batch {_number(found.committed)}, ledger "
@@ -73,11 +79,19 @@ def resume(checkpoint: str, ledger: str) -> Moment:
         )
     for log in (offsets, commits):
         log.check()
-    _check_state(place / STATE, mended.committed + 1)
-    if found != mended and found.written > mended.written:
-        _set_ledger_back(ledger, query, found.written)
+    state = _State(place / STATE)
+    for file, reason in state.faults(mended.committed + 1):
+        raise _damaged(file, reason)
+    if mended.written > mended.committed and any(state.faults(mended.written + 1)):
+        mended = replace(mended, written=mended.committed)
+    for batch in range(found.written, mended.written, -1):
+        _set_ledger_back(ledger, query, batch)
     offsets.keep(mended.planned)
     commits.keep(mended.committed)
+    for file in undurable:
+        _remove(file)
+    if mended.written == mended.committed:
+        state.keep(mended.committed + 1, begun=mended.planned >= 0)
     return mended
 
 
@@ -88,9 +102,16 @@ def offsets_of(checkpoint: str, batch: int) -> list[Any]:
     return [None if line == "-" else json.loads(line) for line in lines]
 
 
+def committed(checkpoint: str) -> int:
+    """Return the batch last committed; -1 for none."""
+    return _Log.read(Location.of(checkpoint) / COMMITS).newest
+
+
 def _mended(found: Moment, lost: int | None) -> Moment:
-    """Return the moment after mending; `lost` is the batch whose offsets are empty."""
+    """Return the moment after mending; `lost` is the batch whose offsets cannot be gone on from."""
     planned, committed, written = found.planned, found.committed, found.written
+    if lost is not None and lost == planned:
+        planned -= 1
     if lost is not None and lost == planned + 1:
         committed, written = min(committed, planned), min(written, planned)
         if found.written > lost or found.committed > lost:
@@ -106,14 +127,16 @@ def _number(batch: int) -> str:
 
 def _query(place: Location) -> str:
     """Return the query's id; an empty string where Spark has not begun."""
-    names = place.names()
+    names = OF_SPARK.intersection(place.names())
+    begun = any(_Log.read(place / name).numbers for name in (OFFSETS, COMMITS))
     if METADATA not in names:
-        if found := sorted(OF_SPARK.intersection(names)):
-            raise _damaged(place / METADATA, f"it is missing, but there are {', '.join(found)}")
+        if begun or names - {OFFSETS, COMMITS}:
+            found = ", ".join(sorted(names))
+            raise _damaged(place / METADATA, f"it is missing, but there are {found}")
         return ""
     file = place / METADATA
     content = file.read_bytes()
-    if not content and not (place / OFFSETS).names():
+    if not content and not begun:
         _remove(file)  # not durable either, and nothing came of it
         return ""
     try:
@@ -122,6 +145,14 @@ def _query(place: Location) -> str:
         raise _damaged(file, "it names no query") from None
     _require_intact(file)
     return str(query)
+
+
+def _undurable_beginnings(place: Location) -> Iterator[Location]:
+    """Yield what is empty of where the sources begin: a source that reads it would fail."""
+    for source in place.names():
+        for name in (place / source).names():
+            if name.isdigit() and not (place / source / name).read_bytes():
+                yield place / source / name
 
 
 def _written(ledger: str, query: str) -> int:
@@ -142,7 +173,7 @@ def _written(ledger: str, query: str) -> int:
 def _set_ledger_back(ledger: str, query: str, batch: int) -> None:
     if not drop_batch(ledger, query, batch):
         raise StateError(
-            f"the checkpoint lost what batch {batch} has read, and ledger {ledger} cannot be set "
+            f"the checkpoint has lost a part of batch {batch}, and ledger {ledger} cannot be set "
             f"back to the batch before; delete the checkpoint and the ledger to start again",
             address=ledger,
         )
@@ -196,22 +227,45 @@ def _is_json(content: bytes) -> bool:
         return False
 
 
-def _check_state(place: Location, version: int) -> None:
-    if version < 1:
-        return
-    for partition in _partitions(place):
-        for name in _needed(partition.names(), version):
-            file = partition / name
-            if name not in partition.names():
-                raise _damaged(file, "it is missing")
-            _require_intact(file)
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the batches have kept, by version: batch N begins with version N, and makes N + 1."""
 
+    place: Location
 
-def _partitions(place: Location) -> Iterator[Location]:
-    for operator in place.names():
-        for partition in (place / operator).names():
-            if partition.isdigit():
-                yield place / operator / partition
+    def faults(self, version: int) -> Iterator[tuple[Location, str]]:
+        """Yield the files that a version lacks, or that are damaged, and how."""
+        if version < 1:
+            return
+        partitions = list(self._partitions())
+        if not partitions:
+            yield self.place, "it is missing"
+        for partition in partitions:
+            names = partition.names()
+            for name in _needed(names, version):
+                if name not in names:
+                    yield partition / name, "it is missing"
+                elif not _is_intact(partition / name):
+                    yield partition / name, "it is not as it was written"
+
+    def keep(self, version: int, *, begun: bool) -> None:
+        """Delete what is newer, which a batch that runs again makes again.
+
+        Where no batch has `begun` all of it goes: Spark plans no first one where there is any.
+        """
+        if not begun:
+            self.place.remove()
+            return
+        for partition in self._partitions():
+            for name in partition.names():
+                if (found := _VERSION_FILE.fullmatch(name)) and int(found[1]) > version:
+                    (partition / name).remove()
+
+    def _partitions(self) -> Iterator[Location]:
+        for operator in self.place.names():
+            for partition in (self.place / operator).names():
+                if partition.isdigit():
+                    yield self.place / operator / partition
 
 
 def _needed(names: list[str], version: int) -> list[str]:
@@ -225,8 +279,12 @@ def _needed(names: list[str], version: int) -> list[str]:
 
 
 def _require_intact(file: Location) -> None:
-    if not file.remote and not intact(Path(file.text)):
+    if not _is_intact(file):
         raise _damaged(file, "it is not as it was written")
+
+
+def _is_intact(file: Location) -> bool:
+    return file.remote or intact(Path(file.text))
 
 
 def _remove(file: Location) -> None:

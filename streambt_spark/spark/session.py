@@ -6,6 +6,8 @@ import logging
 import os
 import re
 import sys
+import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +69,10 @@ TASK_TRIES = 4
 """How often a task may be tried before it fails its job, as on a cluster: a worker can be killed.
 In local mode Spark tries once, unless its master says otherwise."""
 
+_guard = threading.Lock()
+_users: Counter[SparkContext] = Counter()
+"""How many work in a context that was started here: the last one stops it."""
+
 
 @contextmanager
 def session(
@@ -80,6 +86,8 @@ def session(
 ) -> Iterator[SparkSession]:
     """Yield the active session, or a new one that is stopped at the end.
 
+    A new one that other threads have come to work in meanwhile is stopped at the end of the last.
+
     A new session has the jars that the `addresses` of its tables need: Delta always, S3A for s3a://
     and, with `kafka`, Spark's Kafka source. The master is `master`, else SPARK_MASTER, else Spark's
     own configuration, else local[*]. S3's endpoint, region and credentials come from the AWS_*
@@ -88,18 +96,46 @@ def session(
 
     Raises JavaMissing without Java 17 or 21, SetupError where jars or Spark itself cannot be had.
     """
-    active = _active()
-    if active is not None:
-        yield active
-        return
-    addresses = tuple(addresses)
-    settings = {"spark.app.name": app, **SETTINGS, **_s3a(addresses)}
-    packages = coordinates(addresses, kafka=kafka)
-    spark = _start(settings, packages, master, dict(conf or {}), keep_classes=keep_classes)
+    with _guard:
+        spark = _active()
+        begun = spark is None
+        if spark is None:
+            addresses = tuple(addresses)
+            settings = {"spark.app.name": app, **SETTINGS, **_s3a(addresses)}
+            packages = coordinates(addresses, kafka=kafka)
+            spark = _start(settings, packages, master, dict(conf or {}), keep_classes=keep_classes)
+        own = _enter(begun=begun)
     try:
         yield spark
     finally:
-        _stop(spark)
+        with _guard:
+            if _leave(own):
+                _stop(spark)
+
+
+def in_use() -> bool:
+    """Return whether this process has a Spark context, whoever has started it."""
+    return SparkContext._active_spark_context is not None
+
+
+def _enter(*, begun: bool) -> SparkContext | None:
+    """Count one more user of the context; return None where it is the caller's, who stops it."""
+    context = SparkContext._active_spark_context
+    if context is None or not (begun or context in _users):
+        return None
+    _users[context] += 1
+    return context
+
+
+def _leave(context: SparkContext | None) -> bool:
+    """Count one user less; return whether it was the last one of a context that is ours."""
+    if context is None:
+        return False
+    _users[context] -= 1
+    if _users[context]:
+        return False
+    del _users[context]
+    return True
 
 
 def _stop(spark: SparkSession) -> None:

@@ -8,6 +8,18 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.streaming.query import StreamingQuery
 
+DEFAULTS = {
+    f"spark.databricks.delta.properties.defaults.{name}": value
+    for name, value in {
+        "checkpointPolicy": "classic",
+        "columnMapping.mode": "none",
+        "enableDeletionVectors": "false",
+        "enableTypeWidening": "false",
+    }.items()
+}
+"""What a session must ask of new tables when the query starts: a ledger is read without Spark too,
+and some clusters give every table features that only Spark reads."""
+
 
 def write_ledger(
     ledger: DataFrame, path: str, checkpoint: str, *, trigger: dict[str, Any], name: str

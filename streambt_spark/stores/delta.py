@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.table import SUPPORTED_READER_FEATURES
 from pyarrow import fs
 
 from streambt_spark.errors import StoreError
@@ -27,6 +28,7 @@ _ENTRY = re.compile(r"\d{20}\.json")
 _SUMS = re.compile(r"\.?(\d{20})\.(?:json\.|crc\.)?crc")
 _UNREACHED = re.compile(r"Generic S3 error|error sending request|HTTP error|timed out")
 _COLOURED = re.compile(r"(?:\x1b\[[\d;]*m|↳)+")
+_MAPPING = "columnMapping"
 _ADVICE = "put it back from a copy, or delete the table and run again"
 
 
@@ -56,10 +58,19 @@ def read_table(
     columns: Sequence[str] | None = None,
     rows: ds.Expression | None = None,
 ) -> pa.Table:
-    """Return the rows that the filter lets pass. Raises StoreError where a file is damaged."""
+    """Return the rows that the filter lets pass.
+
+    Raises StoreError where a file is damaged, or the table has a feature that is not read here.
+    """
     from pyarrow.dataset import ParquetFragmentScanOptions  # loads pandas, which takes a while
 
     place = Location.of(address)
+    if features := _unread(table):
+        raise StoreError(
+            f"{place.text} is a Delta table with {', '.join(features)}, which is not read here; "
+            "run again into another folder",
+            address=place.text,
+        )
     # Spark writes a checksum into each page; what delta-rs writes has none, and is read as it is.
     checked = ParquetFragmentScanOptions(page_checksum_verification=True)
     # delta-rs' own file system is a Python object: Arrow's threads may still let go of its files
@@ -73,13 +84,23 @@ def read_table(
         )
     except FileNotFoundError as error:
         raise _damaged(place, f"a file is missing: {_brief(error)}") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, DeltaError) as error:
         raise _damaged(place, _brief(error)) from error
     except OSError as error:
         if place.remote or isinstance(error, PermissionError):
             with place.guard("read"):
                 raise
         raise _damaged(place, _brief(error)) from error
+
+
+def _unread(table: DeltaTable) -> list[str]:
+    """Return the features without which the table's files are not what they tell.
+
+    Of columns that are mapped by the older protocol delta-rs says nothing, and reads nulls.
+    """
+    mapped = table.metadata().configuration.get(f"delta.{_MAPPING}.mode", "none") != "none"
+    features = {*(table.protocol().reader_features or ()), *([_MAPPING] if mapped else ())}
+    return sorted(features - SUPPORTED_READER_FEATURES)
 
 
 def check_files(table: DeltaTable, address: str) -> None:
@@ -121,7 +142,8 @@ def drop_undurable(address: str) -> bool:
 def drop_batch(address: str, query: str, batch: int) -> bool:
     """Delete the newest entry of a local log if it is what a query's batch wrote, and no more.
 
-    Returns whether it was. The batch then runs again, and writes the same.
+    Returns whether it was. The batch then runs again, and writes the same. The table's first entry
+    is the table as well, which is made again with it.
     """
     place = Location.of(address)
     found = [] if place.remote else entries(Path(place.text))
@@ -130,7 +152,9 @@ def drop_batch(address: str, query: str, batch: int) -> bool:
     newest = found[-1]
     actions = [json.loads(line) for line in newest.read_text("utf-8").splitlines() if line]
     wrote = [(a["txn"]["appId"], a["txn"]["version"]) for a in actions if "txn" in a]
-    appends = all({"commitInfo", "txn", "add"} >= action.keys() for action in actions)
+    made = set() if int(newest.stem) else {"protocol", "metaData"}
+    appended = {"commitInfo", "txn", "add"} | made
+    appends = all(appended >= action.keys() for action in actions)
     if wrote != [(query, batch)] or not appends or _is_summed_up(newest):
         return False
     _drop(newest)

@@ -9,18 +9,22 @@ go, for a renewal, which means that the holder is alive, or for EXPIRES_AFTER se
 after which it creates the next (`_lease-2`). A dead process of the same machine is not waited for.
 So a run that was killed on one machine goes on on another with the same command, a little later.
 Clocks are never compared.
+
+Who holds a lease asks it (`check`) while it works: a machine that slept, or lost its network, for
+EXPIRES_AFTER seconds may have been taken for dead, and must write no more.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from streambt_spark.errors import StoreConflict, StreambtError
@@ -32,43 +36,85 @@ RENEWED_EVERY = 10.0
 EXPIRES_AFTER = 45.0
 """Three renewals may fail before a lease counts as left."""
 
-_threads: dict[str, list[int]] = {}
-"""What this process holds: the thread, once for each time that it has taken the place."""
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A place, the thread that holds it, how many times it has taken it, and for how long it may.
+
+    `good_until` is a time of `_now`; a lock is good as long as its process lives. `taken` tells
+    that another run was seen to hold the place.
+    """
+
+    place: Location
+    thread: int
+    times: int = 0
+    good_until: float = math.inf
+    taken: bool = False
+
+    def check(self) -> None:
+        """Raise StoreConflict where the place may be another run's by now."""
+        if self.taken:
+            raise StoreConflict(
+                f"another run has taken over {self.place.text}, for this one had not renewed its "
+                "lease for too long; it goes on there, or the same command resumes after its end",
+                address=self.place.text,
+            )
+        if _now() > self.good_until:
+            raise StoreConflict(
+                f"this run has not renewed its lease of {self.place.text} for {EXPIRES_AFTER:g} s, "
+                "so another one may work there; run the same command to resume",
+                address=self.place.text,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The places that a block holds."""
+
+    places: tuple[Held, ...] = ()
+
+    def check(self) -> None:
+        """Raise StoreConflict where one of them may be another run's by now."""
+        for own in self.places:
+            own.check()
+
+
+_held: dict[str, Held] = {}
+"""What this process holds."""
 _guard = threading.Lock()
 
 
 @contextmanager
-def lease(*addresses: str | os.PathLike[str]) -> Iterator[None]:
+def lease(*addresses: str | os.PathLike[str]) -> Iterator[Lease]:
     """Hold the places (folders, or prefixes on S3) for this thread while the block runs.
 
     A folder that is not there is made, and removed at the end if nothing was put into it. Raises
     StoreConflict where another run works in one of them, OutputError where one cannot be written.
     """
     with ExitStack() as stack:
-        for place in sorted({Location.of(address).text for address in addresses}):
-            stack.enter_context(_hold(Location(place)))
-        yield
+        places = sorted({Location.of(address).text for address in addresses})
+        yield Lease(tuple(stack.enter_context(_hold(Location(place))) for place in places))
 
 
 @contextmanager
-def _hold(place: Location) -> Iterator[None]:
+def _hold(place: Location) -> Iterator[Held]:
     thread = threading.get_ident()
     with _guard:
-        holders = _threads.setdefault(place.text, [])
-        if holders and holders[0] != thread:
+        own = _held.setdefault(place.text, Held(place, thread))
+        if own.thread != thread:
             raise _refusal(place, "another thread of this process")
-        holders.append(thread)
+        own.times += 1
     try:
-        if len(holders) > 1:
-            yield
+        if own.times > 1:
+            yield own
         else:
-            with _renewed(place) if place.remote else _locked(Path(place.text)):
-                yield
+            with _renewed(own) if place.remote else _locked(Path(place.text)):
+                yield own
     finally:
         with _guard:
-            holders.pop()
-            if not holders:
-                del _threads[place.text]
+            own.times -= 1
+            if not own.times:
+                del _held[place.text]
 
 
 @contextmanager
@@ -113,12 +159,12 @@ def _lock(path: Path) -> int:
 
 
 @contextmanager
-def _renewed(place: Location) -> Iterator[None]:
+def _renewed(own: Held) -> Iterator[None]:
     holder = Holder.here()
     with held(holder):
-        file = place / _take(place, _content(holder))
+        number = _take(own, _content(holder))
         ended = threading.Event()
-        renewing = threading.Thread(target=_renew, args=(file, holder, ended), daemon=True)
+        renewing = threading.Thread(target=_renew, args=(own, number, holder, ended), daemon=True)
         renewing.start()
         try:
             yield
@@ -126,19 +172,25 @@ def _renewed(place: Location) -> Iterator[None]:
             ended.set()
             renewing.join()
             with suppress(StreambtError):
-                file.remove()
+                _file(own.place, number).remove()
 
 
-def _take(place: Location, content: bytes) -> str:
+def _take(own: Held, content: bytes) -> int:
     while True:
-        before = claims(place.names(), NAME)
+        before = claims(own.place.names(), NAME)
         if before:
-            _await_end(place, place / before[-1])
+            _await_end(own.place, own.place / before[-1])
         number = int(before[-1].rpartition("-")[2]) + 1 if before else 1
-        if (place / f"{NAME}-{number}").create(content):
+        good_until = _now() + EXPIRES_AFTER
+        if _file(own.place, number).create(content):
+            own.good_until = good_until
             for name in before:
-                (place / name).remove()
-            return f"{NAME}-{number}"
+                (own.place / name).remove()
+            return number
+
+
+def _file(place: Location, number: int) -> Location:
+    return place / f"{NAME}-{number}"
 
 
 def _await_end(place: Location, file: Location) -> None:
@@ -156,14 +208,24 @@ def _await_end(place: Location, file: Location) -> None:
         first = now
 
 
-def _renew(file: Location, holder: Holder, ended: threading.Event) -> None:
+def _renew(own: Held, number: int, holder: Holder, ended: threading.Event) -> None:
+    file, following = _file(own.place, number), _file(own.place, number + 1)
     content = _content(holder)
     while not ended.wait(RENEWED_EVERY):
         content += b" "
+        good_until = _now() + EXPIRES_AFTER  # another one counts from when it sees the renewal
         with suppress(StreambtError):  # the next one may succeed
-            if not file.exists():
-                return  # taken over: this process was stopped for long
+            # A renewal may have come after its object was removed, and have made it again.
+            if not file.exists() or following.exists():
+                own.taken = True
+                return
             file.write_bytes(content)
+            own.good_until = good_until
+
+
+def _now() -> float:
+    """Return seconds of a clock that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _read(file: Location) -> bytes | None:

@@ -351,3 +351,29 @@ def test_spark_submit_keeps_what_it_was_given(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].split() == [
         "3", "3", sessions.SETTINGS["spark.sql.extensions"], "100000",
     ]  # fmt: skip
+
+
+@pytest.mark.spark
+def test_a_session_lives_as_long_as_its_last_user() -> None:
+    """The thread that has started it may leave before another one that came to work in it."""
+    code = """if True:
+    import threading
+    from streambt_spark.spark.session import in_use, session
+    came, left = threading.Event(), threading.Event()
+    counts = []
+    def work():
+        with session() as spark:
+            came.set()
+            left.wait()
+            counts.append(spark.range(3).count())
+        counts.append(in_use())
+    with session(master="local[1]"):
+        other = threading.Thread(target=work)
+        other.start()
+        came.wait()
+    left.set()
+    other.join()
+    print(counts)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[3, False]\n", "")

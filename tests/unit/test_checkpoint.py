@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import CommitProperties, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from streambt_spark.errors import CheckpointMismatch, StateError, StoreError
 from streambt_spark.spark.checkpoint import Moment, offsets_of, resume
@@ -75,6 +75,53 @@ def test_a_run_goes_on_from_where_it_is(tmp_path: Path) -> None:
         assert run.resume() == moment, number
         assert run.files() == before
     assert offsets_of(str(tmp_path / "a" / "checkpoint"), 1) == [{"slice": 2}]
+
+
+def test_a_start_that_was_killed_has_begun_nothing(tmp_path: Path) -> None:
+    """Spark opens its logs before it writes `metadata`, which a power cut may leave empty; a batch
+    that was planned, or state, is not begun anew.
+    """
+    for number, left in enumerate((None, b"")):
+        run = Run(tmp_path / str(number), 0)
+        for folder in ("state/0/0", "state/0", "state"):
+            (run.checkpoint / folder).rmdir()
+        run.empty("metadata")
+        if left is None:
+            (run.checkpoint / "metadata").unlink()
+        else:
+            run.empty("offsets/0")
+        assert run.resume() == Moment(-1, -1, -1)
+        assert run.resume() == Moment(-1, -1, -1)
+        assert not (run.checkpoint / "metadata").exists()
+        assert not (run.checkpoint / "offsets" / "0").exists()
+        run.plan(0)
+        with pytest.raises(StateError, match=r"metadata is damaged: it is missing, but there are"):
+            run.resume()
+    lost = Run(tmp_path / "lost", 0)
+    (lost.checkpoint / "metadata").unlink()
+    with pytest.raises(StateError, match=r"it is missing, but there are commits, offsets, state"):
+        lost.resume()
+
+
+@pytest.mark.parametrize(("batches", "planned"), [(0, None), (0, 0), (1, None)])
+def test_a_topic_s_first_offsets_that_were_never_durable(
+    tmp_path: Path, batches: int, planned: int | None
+) -> None:
+    """Nothing can begin from them, so the first batch is planned anew, if it is not committed."""
+    run = Run(tmp_path, batches, planned=planned)
+    (run.checkpoint / "sources" / "0").mkdir(parents=True)
+    run.empty("sources/0/0")
+    if batches:
+        (run.checkpoint / "commits" / "0").unlink()
+    assert run.resume() == Moment(-1, -1, -1)
+    assert not (run.checkpoint / "sources" / "0" / "0").exists()
+    assert not (run.checkpoint / "offsets" / "0").exists()
+    assert not (run.checkpoint / "state").exists()
+    assert entries(run.ledger) == []
+    later = Run(tmp_path / "later", 1)
+    (later.checkpoint / "sources" / "0").mkdir(parents=True)
+    later.empty("sources/0/0")
+    assert later.resume() == Moment(0, 0, 0)  # read once, and not again
 
 
 def test_a_batch_that_was_written_but_not_committed(tmp_path: Path) -> None:
@@ -186,6 +233,64 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: Callable[[Path], None],
         run.resume()
     assert f"{run.checkpoint / name} is damaged" in str(caught.value)
     assert "put it back from a copy" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["3.delta", "3.snapshot"])
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "gone"])
+def test_a_batch_that_lost_its_state_runs_again(
+    tmp_path: Path, damage: Callable[[Path], None], name: str
+) -> None:
+    """Written but not committed, it would be left out by the ledger, and what it has kept is needed
+    next: so the ledger is set back by it, and it keeps the same again.
+    """
+    run = Run(tmp_path, 3)
+    kept = run.checkpoint / "state" / "0" / "0"
+    if name == "3.snapshot":
+        run.write("state/0/0/3.snapshot", "all up to it")
+    (run.checkpoint / "commits" / "2").unlink()
+    damage(kept / name)
+    if not (kept / name).exists() and name == "3.snapshot":
+        assert run.resume() == Moment(2, 1, 2)  # the deltas tell the same
+        return
+    for _ in range(2):
+        assert run.resume() == Moment(2, 1, 1)
+        assert len(entries(run.ledger)) == 2
+        names = sorted(path.name for path in kept.iterdir())
+        assert names == [".1.delta.crc", ".2.delta.crc", "1.delta", "2.delta"]
+        run.write("state/0/0/3.snapshot", "what was left, had it been killed in between")
+
+
+def test_a_first_batch_that_lost_its_state_runs_again(tmp_path: Path) -> None:
+    """Also where nothing is left of it, not even the folders."""
+    run = Run(tmp_path, 1)
+    for lost in ("commits/0", "state/0/0/1.delta", "state/0/0/.1.delta.crc"):
+        (run.checkpoint / lost).unlink()
+    for folder in ("state/0/0", "state/0", "state"):
+        (run.checkpoint / folder).rmdir()
+    assert run.resume() == Moment(0, -1, -1)
+    assert entries(run.ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda run: DeltaTable(run.ledger).create_checkpoint(), "cannot be set back"),
+        (lambda run: cut(run.checkpoint / "state" / "0" / "0" / "2.delta"), r"2\.delta is damaged"),
+    ],
+    ids=["Delta has summed it up", "its own state is damaged"],
+)
+def test_a_batch_that_cannot_run_again_is_left_as_it_is(
+    tmp_path: Path, spoil: Callable[[Run], None], said: str
+) -> None:
+    """Refused before anything is changed."""
+    run = Run(tmp_path, 3)
+    for lost in ("commits/2", "state/0/0/3.delta"):
+        (run.checkpoint / lost).unlink()
+    spoil(run)
+    before = run.files()
+    with pytest.raises(StateError, match=said):
+        run.resume()
+    assert run.files() == before
 
 
 def test_damage_is_found_without_checksums_too(tmp_path: Path) -> None:

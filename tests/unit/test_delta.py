@@ -114,6 +114,50 @@ def test_a_page_s_checksum_is_checked(tmp_path: Path) -> None:
         read_table(opened, str(tmp_path))
 
 
+DELETION_VECTORS = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+MAPPED = {
+    "delta.columnMapping.id": 1,
+    "delta.columnMapping.physicalName": "col-1",
+}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "configuration", "feature"),
+    [
+        ({"minReaderVersion": 3, "minWriterVersion": 7} | DELETION_VECTORS, {}, "deletionVectors"),
+        (
+            {"minReaderVersion": 2, "minWriterVersion": 5},
+            {"delta.columnMapping.mode": "name", "delta.columnMapping.maxColumnId": "1"},
+            "columnMapping",
+        ),
+    ],
+)
+def test_a_feature_that_is_not_read_here_is_named(
+    tmp_path: Path, protocol: dict[str, object], configuration: dict[str, str], feature: str
+) -> None:
+    """Rows that are deleted elsewhere, or columns of other names, are not what Arrow would read."""
+    write_deltalake(tmp_path, ROWS.select(["seq"]))
+    (entry,) = entries(tmp_path)
+    actions = [json.loads(line) for line in entry.read_text().splitlines()]
+    for action in actions:
+        if "protocol" in action:
+            action["protocol"] = protocol
+        if "metaData" in action:
+            schema = json.loads(action["metaData"]["schemaString"])
+            schema["fields"][0]["metadata"] = MAPPED if configuration else {}
+            action["metaData"] |= {"configuration": configuration}
+            action["metaData"]["schemaString"] = json.dumps(schema)
+    entry.write_text("\n".join(map(json.dumps, actions)))
+    opened = open_table(str(tmp_path))
+    assert opened is not None
+    with pytest.raises(StoreError) as caught:
+        read_table(opened, str(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path} is a Delta table with {feature}, which is not read here; run again into "
+        "another folder"
+    )
+
+
 def test_what_a_power_cut_left_of_the_newest_entry_is_dropped(table: Path) -> None:
     """An empty newest entry, or Delta's sums alone, is no entry; it is told, then dropped."""
     newest = entries(table)[-1]
@@ -142,6 +186,9 @@ def test_only_a_batch_s_own_entry_is_undone(table: Path) -> None:
     entry = entries(table)[-1]
     entry.write_text(entry.read_text() + "\n" + json.dumps({"remove": {"path": "x"}}))
     assert not drop_batch(str(table), "query", 1)
+    entry.unlink()
+    assert drop_batch(str(table), "query", 0)  # and with it what made the table
+    assert open_table(str(table)) is None
 
 
 def test_checksums_of_hadoop(tmp_path: Path) -> None:
