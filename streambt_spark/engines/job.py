@@ -48,6 +48,9 @@ RESTARTS = 5
 _NEARLY_FULL = 2**20
 FIRST_WAIT = 1.0
 """Seconds before a query that failed is started again."""
+STOPS_IN = 5.0
+"""Seconds that a query may take to stop. Kafka's client waits a minute for a broker that is cut
+off, and a scheduler kills what is still there half a minute after SIGTERM."""
 
 _starting = Lock()
 
@@ -219,12 +222,27 @@ def _wait(query: StreamingQuery, held: Lease, stop: Stop, until: Event | None) -
             held.check()
             if stop.asked and (started := jvm.current()) is not None:
                 started.hush()
-            if stop.asked or (until is not None and until.is_set()):
-                query.stop()
+            asked = stop.asked or (until is not None and until.is_set())
+            if asked and not _is_stopped(query):
+                return
     except BaseException:
+        _is_stopped(query)
+        raise
+
+
+def _is_stopped(query: StreamingQuery) -> bool:
+    """Stop a query; return whether it has ended in time. If not, it is left to itself: it was
+    interrupted, and waits for what it has read from to let it go.
+    """
+
+    def ask() -> None:
         with suppress(Exception):  # it has failed already, or its JVM is gone
             query.stop()
-        raise
+
+    stopping = Thread(target=ask, daemon=True)
+    stopping.start()
+    stopping.join(STOPS_IN)
+    return not stopping.is_alive()
 
 
 def _has_advanced(query: StreamingQuery) -> bool:

@@ -171,18 +171,20 @@ def following(
     spark: SparkSession,
     reporter: Reporter,
     *,
-    name: str | None = None,
+    name: str,
     course: Course | None = None,
 ) -> Iterator[None]:
-    """Report the query called `name` (any, where None) while the block runs.
+    """Report the query called `name` while the block runs.
 
-    At its end the reports that are still on their way are waited for.
+    At its end the reports that are still on their way are waited for, unless the query is not at
+    its end yet: then it has been left to stop by itself.
     """
     listener = Listener(reporter, name=name, course=course)
     spark.streams.addListener(listener)
     try:
         yield
-        listener.wait(LAST_EVENTS_SECONDS)
+        if not any(query.name == name for query in spark.streams.active):
+            listener.wait(LAST_EVENTS_SECONDS)
     finally:
         with suppress(Exception):  # the JVM may be gone, and the listener with it
             spark.streams.removeListener(listener)

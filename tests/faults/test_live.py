@@ -83,6 +83,39 @@ def test_a_broker_that_is_gone_is_told_and_a_new_topic_refused(tmp_path: Path) -
         assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.timeout(400)
+def test_a_signal_ends_a_run_that_waits(tmp_path: Path) -> None:
+    """For its first message, where Ctrl-C has no result to give, or for a broker that is cut off;
+    and in the end the run goes on from where it was.
+    """
+    (tmp_path / "sma.py").write_text(STRATEGY)
+    out = tmp_path / "out"
+    with kafka_broker(tmp_path / "kafka") as broker:
+        make(broker.bootstrap)
+        words = _words(tmp_path, out, broker)
+        run = Running(*words)
+        run.until((out / "checkpoint" / "metadata").exists, 120)
+        run.process.send_signal(signal.SIGINT)
+        assert run.end(60) == (130, ["streambt: interrupted"])
+        assert not (out / "manifest.json").exists()
+        send(broker.bootstrap, 6)
+        run = Running(*words)
+        run.until(lambda: len(_reports(out)) > 0, 120)
+        with _paused(tmp_path / "kafka"):
+            run.until(lambda: _kinds(out) == ["source_gone"], 10)
+            run.process.send_signal(signal.SIGTERM)
+            code, lines = run.end(30)
+        assert code == 143
+        assert [line for line in lines if "does not answer" not in line] == []
+        batches = _batches(out)
+        send(broker.bootstrap, 8)
+        run = Running(*words)
+        run.until(lambda: _batches(out) > batches, 120)
+        run.process.send_signal(signal.SIGINT)
+        assert run.end(60)[0] == 130
+        assert (out / "manifest.json").exists()
+
+
 def _words(place: Path, out: Path, broker: KafkaBroker) -> list[str]:
     to = ["--bootstrap", broker.bootstrap, "--topic", TOPIC]
     return [

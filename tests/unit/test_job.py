@@ -183,6 +183,34 @@ def test_who_holds_its_places_no_more_stops_its_query(tmp_path: Path) -> None:
         assert (query.starts, query.stopped) == (1, True)
 
 
+class Stuck(Query):
+    """A query that does not end, and whose stop waits."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.free = Event()
+
+    def awaitTermination(self, _: float) -> bool:  # noqa: N802
+        """Go on."""
+        return False
+
+    def stop(self) -> None:
+        """Wait."""
+        self.free.wait()
+
+
+def test_a_query_that_does_not_stop_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is cut off holds it for a minute, and a scheduler waits for half of that."""
+    monkeypatch.setattr(job_module, "STOPS_IN", 0.01)
+    query, until = Stuck(), Event()
+    until.set()
+    run(Job.in_folder(tmp_path), Lease(), query.begin, Stop(), lambda *_: None, until=until)
+    assert query.starts == 1
+    query.free.set()
+
+
 def interrupt(number: signal.Signals, came: list[int]) -> None:
     """Let a signal come in the midst of a job, note how many have come on to the caller, and fail
     for it.
