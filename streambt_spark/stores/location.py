@@ -20,6 +20,7 @@ from streambt_spark.errors import (
     StoreError,
     StoreUnavailable,
 )
+from streambt_spark.masking import mask_address
 from streambt_spark.stores.disk import free_space, is_full
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Location:
         if scheme in S3_SCHEMES and rest:
             return cls(f"{scheme}://{rest}")
         raise ConfigError(
-            f"address {text!r} is not understood; use a folder, s3a://BUCKET/… or s3://BUCKET/…"
+            f"address {mask_address(text)!r} is not understood; use a folder, s3a://BUCKET/… or s3://BUCKET/…"
         )
 
     @property
@@ -202,10 +203,10 @@ def run_folder(out: str | os.PathLike[str]) -> Path:
     found = _ADDRESS.fullmatch(text)
     if found is not None and found[1] != "file":
         raise ConfigError(
-            f"--out {text} is no folder of this machine, and a run keeps its results in one; its "
-            "ledger can be elsewhere: --out DIR --ledger s3a://BUCKET/…",
+            f"--out {mask_address(text)} is no folder of this machine, and a run keeps its results "
+            "in one; its ledger can be elsewhere: --out DIR --ledger s3a://BUCKET/…",
             option="--out",
-            address=text,
+            address=mask_address(text),
         )
     return Path(Location.of(text).text)
 
